@@ -1,0 +1,78 @@
+# How this project builds: three functions (a module, a test, a fuzz target), one set of flags.
+include(CTest)
+find_package(PkgConfig REQUIRED)
+set(CMAKE_C_STANDARD 11)
+set(CMAKE_C_STANDARD_REQUIRED ON)
+set(CMAKE_C_EXTENSIONS OFF)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+option(TR_WERROR "warnings are errors" OFF)
+set(TR_SANITIZE "" CACHE STRING "address,undefined | thread | fuzzer-no-link,address,undefined")
+
+# Asserts stay on in every build: no -DNDEBUG.
+foreach(kind RELEASE RELWITHDEBINFO)
+    string(REPLACE "-DNDEBUG" "" CMAKE_C_FLAGS_${kind} "${CMAKE_C_FLAGS_${kind}}")
+endforeach()
+
+# The flags of every target. -ffp-contract=off: a product and a sum fuse only where we say fmaf.
+add_library(tr_flags INTERFACE)
+target_compile_definitions(tr_flags INTERFACE _GNU_SOURCE)
+target_include_directories(tr_flags INTERFACE ${CMAKE_SOURCE_DIR})
+target_compile_options(tr_flags INTERFACE -ffp-contract=off -fno-math-errno
+    -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wdouble-promotion -Wstrict-prototypes
+    -Wmissing-prototypes -Wundef -Wvla -Wcast-qual -Wformat=2 -Wswitch-enum)
+if(TR_WERROR)
+    target_compile_options(tr_flags INTERFACE -Werror)
+endif()
+if(TR_SANITIZE)
+    target_compile_options(tr_flags INTERFACE -fsanitize=${TR_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+    target_link_options(tr_flags INTERFACE -fsanitize=${TR_SANITIZE})
+endif()
+
+# tr_module(NAME file.c ... [NEEDS module ...] [LIBS pkg-config-name ...]): one folder, one static library.
+function(tr_module name)
+    cmake_parse_arguments(M "" "" "NEEDS;LIBS" ${ARGN})
+    add_library(tr_${name} STATIC ${M_UNPARSED_ARGUMENTS})
+    target_link_libraries(tr_${name} PUBLIC tr_flags)
+    foreach(need ${M_NEEDS})
+        target_link_libraries(tr_${name} PUBLIC tr_${need})
+    endforeach()
+    foreach(lib ${M_LIBS})
+        string(MAKE_C_IDENTIFIER ${lib} id)
+        if(NOT TARGET PkgConfig::${id})
+            pkg_check_modules(${id} REQUIRED IMPORTED_TARGET GLOBAL ${lib})
+        endif()
+        target_link_libraries(tr_${name} PUBLIC PkgConfig::${id})
+    endforeach()
+endfunction()
+
+# tr_test(NAME file.c ... NEEDS module ... [LABELS label ...] [ARGS arg ...]): one cmocka program.
+function(tr_test name)
+    cmake_parse_arguments(T "" "" "NEEDS;LABELS;ARGS" ${ARGN})
+    if(NOT TARGET PkgConfig::cmocka)
+        pkg_check_modules(cmocka REQUIRED IMPORTED_TARGET GLOBAL cmocka)
+    endif()
+    add_executable(${name} ${T_UNPARSED_ARGUMENTS})
+    target_link_libraries(${name} PRIVATE PkgConfig::cmocka)
+    foreach(need ${T_NEEDS})
+        target_link_libraries(${name} PRIVATE tr_${need})
+    endforeach()
+    add_test(NAME ${name} COMMAND ${name} ${T_ARGS} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+    set_tests_properties(${name} PROPERTIES LABELS "${T_LABELS}" TIMEOUT 300)
+endfunction()
+
+# tr_fuzz(NAME file.c NEEDS module ...): libFuzzer under clang with TR_SANITIZE=fuzzer-no-link,...;
+# elsewhere the same file replays its corpus tests/fuzz/corpus/NAME as an ordinary test.
+function(tr_fuzz name)
+    cmake_parse_arguments(F "" "" "NEEDS" ${ARGN})
+    add_executable(${name} ${F_UNPARSED_ARGUMENTS})
+    foreach(need ${F_NEEDS})
+        target_link_libraries(${name} PRIVATE tr_${need})
+    endforeach()
+    if(TR_SANITIZE MATCHES "fuzzer")
+        target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+    else()
+        target_sources(${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests/fuzz/replay.c)
+        add_test(NAME ${name} COMMAND ${name} ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/${name})
+        set_tests_properties(${name} PROPERTIES LABELS "unit;fuzz" TIMEOUT 120)
+    endif()
+endfunction()
