@@ -19,13 +19,14 @@
 #include "kernels/exec.h"
 
 struct tr_adamw {
-    double lr, beta1, beta2, eps, weight_decay; /* weight_decay 0 for the no-decay group */
-    int64_t t;                                  /* this update's number, from 1 */
+    double lr, beta1, beta2, eps,
+        weight_decay; /* weight_decay 0 for the no-decay group */
+    int64_t t;        /* this update's number, from 1 */
 };
 
 /* p, m, v [n] are updated; g [n] is read and multiplied by clip on the fly. */
-void tr_adamw_step(const struct tr_exec *ex, const struct tr_adamw *cfg, float clip, int64_t n,
-                   const float *g, float *p, float *m, float *v);
+void tr_adamw_step(const struct tr_exec *ex, const struct tr_adamw *cfg, float clip,
+                   int64_t n, const float *g, float *p, float *m, float *v);
 
 double tr_sum_squares(const struct tr_exec *ex, const float *x, int64_t n);
 

@@ -12,7 +12,8 @@
 
 enum tr_math { TR_MATH_EXACT, TR_MATH_OPENBLAS };
 
-struct tr_kernels; /* one row of tile functions for an instruction set: kernels/kernels.h */
+struct
+    tr_kernels; /* one row of tile functions for an instruction set: kernels/kernels.h */
 
 struct tr_exec {
     const struct tr_kernels *k; /* borrows a static table row */

@@ -24,14 +24,15 @@ void tr_linear_forward(const struct tr_exec *ex, const float *x, int64_t M,
                        const struct tr_mat *W, const float *bias, float *y);
 
 /* dy [M, N], dx [M, K]; add continues the chain that dx holds. */
-void tr_linear_dx(const struct tr_exec *ex, const float *dy, int64_t M, const struct tr_mat *W,
-                  int add, float *dx);
+void tr_linear_dx(const struct tr_exec *ex, const float *dy, int64_t M,
+                  const struct tr_mat *W, int add, float *dx);
 
 /* dW is f32, in the layout of ex->math; its chains are continued. */
 void tr_linear_dw(const struct tr_exec *ex, const float *dy, const float *x, int64_t M,
                   const struct tr_mat *dW);
 
 /* db[n] = chain over m ascending: db[n] + dy[m, n]. */
-void tr_linear_db(const struct tr_exec *ex, const float *dy, int64_t M, int64_t N, float *db);
+void tr_linear_db(const struct tr_exec *ex, const float *dy, int64_t M, int64_t N,
+                  float *db);
 
 #endif

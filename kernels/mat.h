@@ -48,7 +48,8 @@ void tr_mat_row_add(const struct tr_mat *m, int64_t n, const float *x);
 /* f32 to bf16, nearest even (NaN stays NaN); and back, exact. n elements. */
 uint16_t tr_bf16_round(float x);
 float tr_bf16_widen(uint16_t x);
-void tr_bf16_round_array(const struct tr_exec *ex, const float *x, int64_t n, uint16_t *y);
+void tr_bf16_round_array(const struct tr_exec *ex, const float *x, int64_t n,
+                         uint16_t *y);
 /* y = widen(round(x)), for tensors that stay f32 in memory. x and y may be the same. */
 void tr_bf16_through(const struct tr_exec *ex, const float *x, int64_t n, float *y);
 

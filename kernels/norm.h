@@ -15,8 +15,8 @@
 #include "kernels/exec.h"
 
 /* x, y [T, d], w [d]; r [T] is kept for the backward pass, or NULL. */
-void tr_rmsnorm(const struct tr_exec *ex, const float *x, const float *w, float eps, int64_t T,
-                int64_t d, float *y, float *r);
+void tr_rmsnorm(const struct tr_exec *ex, const float *x, const float *w, float eps,
+                int64_t T, int64_t d, float *y, float *r);
 
 /* dx [T, d] (added to if add), dw [d] continues its chain. dy and dx may not overlap. */
 void tr_rmsnorm_backward(const struct tr_exec *ex, const float *dy, const float *x,

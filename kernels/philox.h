@@ -9,11 +9,11 @@
 #include <stdint.h>
 
 enum tr_purpose { /* constants of the format: never renumber */
-    TR_FOR_SAMPLE = 1,
-    TR_FOR_PROMPTS = 2,
-    TR_FOR_MINIBATCH = 3,
-    TR_FOR_SPLIT = 4,
-    TR_FOR_INIT = 5,
+                  TR_FOR_SAMPLE = 1,
+                  TR_FOR_PROMPTS = 2,
+                  TR_FOR_MINIBATCH = 3,
+                  TR_FOR_SPLIT = 4,
+                  TR_FOR_INIT = 5,
 };
 
 struct tr_philox {
@@ -27,16 +27,17 @@ struct tr_philox tr_philox_key(uint64_t seed, enum tr_purpose purpose);
 void tr_philox_block(struct tr_philox key, const uint32_t counter[4], uint32_t out[4]);
 
 /* The first word of a block as u = (word >> 8) * 2^-24, in [0, 1). */
-double tr_philox_uniform(struct tr_philox key, uint32_t token, uint32_t sample, uint32_t prompt,
-                         uint32_t step);
+double tr_philox_uniform(struct tr_philox key, uint32_t token, uint32_t sample,
+                         uint32_t prompt, uint32_t step);
 
 /* A uniform permutation of 0 .. n-1 (Fisher-Yates from the top; bounded draws by
  * multiply-shift with rejection, Lemire 2019), addressed by (stream, epoch). */
-void tr_philox_permutation(struct tr_philox key, uint32_t stream, uint32_t epoch, int64_t n,
-                           int64_t *out);
+void tr_philox_permutation(struct tr_philox key, uint32_t stream, uint32_t epoch,
+                           int64_t n, int64_t *out);
 
 /* n standard normal numbers (Box-Muller in f64 with our own log, sin and cos), for weight
  * initialisation, addressed by (tensor, element). */
-void tr_philox_normal(struct tr_philox key, uint32_t tensor, int64_t n, double std, float *out);
+void tr_philox_normal(struct tr_philox key, uint32_t tensor, int64_t n, double std,
+                      float *out);
 
 #endif

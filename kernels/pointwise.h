@@ -10,7 +10,8 @@
 
 #include "kernels/exec.h"
 
-void tr_swiglu(const struct tr_exec *ex, const float *g, const float *u, int64_t n, float *out);
+void tr_swiglu(const struct tr_exec *ex, const float *g, const float *u, int64_t n,
+               float *out);
 void tr_swiglu_backward(const struct tr_exec *ex, const float *g, const float *u,
                         const float *dout, int64_t n, float *dg, float *du);
 void tr_add(const struct tr_exec *ex, const float *y, int64_t n, float *x); /* x += y */

@@ -25,10 +25,12 @@ struct tr_rope {
 };
 
 /* cos, sin [P, D/2] for positions 0 .. P-1. */
-void tr_rope_table(const struct tr_rope *rope, int64_t P, int64_t D, float *cos, float *sin);
+void tr_rope_table(const struct tr_rope *rope, int64_t P, int64_t D, float *cos,
+                   float *sin);
 
 /* Rotates x [T, heads, D] in place; position [T] indexes the table. */
-void tr_rope_apply(const struct tr_exec *ex, float *x, int64_t T, int64_t heads, int64_t D,
-                   const int32_t *position, const float *cos, const float *sin, int inverse);
+void tr_rope_apply(const struct tr_exec *ex, float *x, int64_t T, int64_t heads,
+                   int64_t D, const int32_t *position, const float *cos, const float *sin,
+                   int inverse);
 
 #endif

@@ -27,8 +27,8 @@ struct tr_sampling {
 
 /* One row: z [V] is overwritten by the processed logits (-Inf where not kept). history [n]
  * holds prompt and answer so far. scratch: V * 12 bytes. Returns the token. */
-int32_t tr_sample(const struct tr_exec *ex, const struct tr_sampling *cfg, float *z, int64_t V,
-                  const int32_t *history, int64_t n, double u, void *scratch);
+int32_t tr_sample(const struct tr_exec *ex, const struct tr_sampling *cfg, float *z,
+                  int64_t V, const int32_t *history, int64_t n, double u, void *scratch);
 
 /* The same without the draw: fills kept (ascending) and its probabilities; returns how many. */
 int64_t tr_sample_kept(const struct tr_exec *ex, const struct tr_sampling *cfg, float *z,

@@ -1,7 +1,6 @@
 #include "core/base/arena.h"
 
 #include <assert.h>
-
 #include <sys/mman.h>
 
 enum { TR_ALIGN = 64 };

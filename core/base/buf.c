@@ -26,7 +26,8 @@ static enum tr_status grow(struct tr_buf *b, size_t more, struct tr_err *err)
     return TR_OK;
 }
 
-enum tr_status tr_buf_put(struct tr_buf *b, const void *bytes, size_t size, struct tr_err *err)
+enum tr_status tr_buf_put(struct tr_buf *b, const void *bytes, size_t size,
+                          struct tr_err *err)
 {
     enum tr_status st = grow(b, size, err);
     if (st != TR_OK) return st;

@@ -21,7 +21,8 @@ struct tr_buf {
 };
 
 void tr_buf_init(struct tr_buf *b, size_t limit);
-enum tr_status tr_buf_put(struct tr_buf *b, const void *bytes, size_t size, struct tr_err *err);
+enum tr_status tr_buf_put(struct tr_buf *b, const void *bytes, size_t size,
+                          struct tr_err *err);
 enum tr_status tr_buf_puts(struct tr_buf *b, const char *text, struct tr_err *err);
 enum tr_status tr_buf_printf(struct tr_buf *b, struct tr_err *err, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));

@@ -29,6 +29,7 @@ void tr_hash_destroy(struct tr_hash *h);
 struct tr_digest tr_digest_of(const void *bytes, size_t size);
 bool tr_digest_equal(const struct tr_digest *a, const struct tr_digest *b);
 void tr_digest_text(const struct tr_digest *d, char out[65]);
-enum tr_status tr_digest_parse(const char *text, struct tr_digest *out, struct tr_err *err);
+enum tr_status tr_digest_parse(const char *text, struct tr_digest *out,
+                               struct tr_err *err);
 
 #endif

@@ -45,15 +45,24 @@ enum tr_status tr_err_wrap(struct tr_err *err, enum tr_status code, const char *
 const char *tr_status_name(enum tr_status code)
 {
     switch (code) {
-    case TR_OK: return "ok";
-    case TR_AGAIN: return "again";
-    case TR_GONE: return "gone";
-    case TR_STALE: return "stale";
-    case TR_BADMSG: return "badmsg";
-    case TR_BADARG: return "badarg";
-    case TR_NOTNUM: return "notnum";
-    case TR_NOMEM: return "nomem";
-    case TR_IO: return "io";
+    case TR_OK:
+        return "ok";
+    case TR_AGAIN:
+        return "again";
+    case TR_GONE:
+        return "gone";
+    case TR_STALE:
+        return "stale";
+    case TR_BADMSG:
+        return "badmsg";
+    case TR_BADARG:
+        return "badarg";
+    case TR_NOTNUM:
+        return "notnum";
+    case TR_NOMEM:
+        return "nomem";
+    case TR_IO:
+        return "io";
     }
     return "unknown";
 }

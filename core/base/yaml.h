@@ -22,8 +22,8 @@
 enum tr_status tr_yaml_load(const char *path, json_t **out, struct tr_err *err);
 
 /* The same for text in memory; `where` names it. */
-enum tr_status tr_yaml_parse(const char *text, size_t size, const char *where, json_t **out,
-                             struct tr_err *err);
+enum tr_status tr_yaml_parse(const char *text, size_t size, const char *where,
+                             json_t **out, struct tr_err *err);
 
 /* One plain scalar as a value ("8" -> 8, "true" -> true, "abc" -> "abc"), for key=value on a
  * command line. The caller owns the result; NULL when memory is out. */

@@ -15,10 +15,9 @@
 #ifndef TR_MODEL_ARCH_H
 #define TR_MODEL_ARCH_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
-
-#include <jansson.h>
 
 #include "core/base/err.h"
 #include "kernels/rope.h"
@@ -31,9 +30,9 @@ struct tr_arch {
     float eps; /* of the norms */
     struct tr_rope rope;
     int64_t max_positions;
-    bool tied;     /* lm_head is embed_tokens */
-    bool qkv_bias; /* q, k, v have biases (Qwen2, or attention_bias) */
-    bool o_bias;   /* o_proj has one too (Llama with attention_bias) */
+    bool tied;                       /* lm_head is embed_tokens */
+    bool qkv_bias;                   /* q, k, v have biases (Qwen2, or attention_bias) */
+    bool o_bias;                     /* o_proj has one too (Llama with attention_bias) */
     int32_t bos, eos[8], n_eos, pad; /* ids, -1 when absent */
 };
 

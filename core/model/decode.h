@@ -24,8 +24,9 @@ struct tr_decode_size {
 };
 
 size_t tr_decode_bytes(const struct tr_arch *a, const struct tr_decode_size *size);
-enum tr_status tr_decode_create(const struct tr_arch *a, const struct tr_decode_size *size,
-                                struct tr_decode **out, struct tr_err *err);
+enum tr_status tr_decode_create(const struct tr_arch *a,
+                                const struct tr_decode_size *size, struct tr_decode **out,
+                                struct tr_err *err);
 void tr_decode_destroy(struct tr_decode *t);
 
 /* A new, empty sequence; *slot in [0, max_sequences). TR_NOMEM when all slots are taken. */
@@ -42,7 +43,8 @@ struct tr_decode_input {
 
 /* logits [n, V] of the last token of each input, owned by t until the next step. */
 enum tr_status tr_decode_step(struct tr_decode *t, const struct tr_exec *ex,
-                              const struct tr_weights *w, const struct tr_decode_input *in,
-                              int64_t n, float **logits, struct tr_err *err);
+                              const struct tr_weights *w,
+                              const struct tr_decode_input *in, int64_t n, float **logits,
+                              struct tr_err *err);
 
 #endif

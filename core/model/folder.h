@@ -15,20 +15,22 @@
 
 struct tr_folder; /* opened: arch, config, the shards and which tensor is where */
 
-enum tr_status tr_folder_open(const char *dir, struct tr_folder **out, struct tr_err *err);
+enum tr_status tr_folder_open(const char *dir, struct tr_folder **out,
+                              struct tr_err *err);
 const struct tr_arch *tr_folder_arch(const struct tr_folder *f);
 const json_t *tr_folder_config(const struct tr_folder *f);
 const char *tr_folder_dir(const struct tr_folder *f);
 bool tr_folder_has_value_head(const struct tr_folder *f);
-bool tr_folder_has_lm_head(const struct tr_folder *f); /* a tied model's counts as there */
+bool tr_folder_has_lm_head(
+    const struct tr_folder *f); /* a tied model's counts as there */
 void tr_folder_close(struct tr_folder *f);
 
 /* Fills a flat f32 buffer (masters) with every tensor of params. The value head comes from
  * value_head.safetensors when there is one; otherwise it is left as it is and *head_found is
  * false. */
 enum tr_status tr_folder_read(const struct tr_folder *f, const struct tr_exec *ex,
-                              const struct tr_params *params, float *flat, bool *head_found,
-                              struct tr_err *err);
+                              const struct tr_params *params, float *flat,
+                              bool *head_found, struct tr_err *err);
 
 /* The same into forward weights, without masters. */
 enum tr_status tr_folder_read_weights(const struct tr_folder *f, const struct tr_exec *ex,
@@ -36,11 +38,12 @@ enum tr_status tr_folder_read_weights(const struct tr_folder *f, const struct tr
                                       struct tr_err *err);
 
 struct tr_folder_save {
-    const json_t *config;      /* written as config.json (torch_dtype is set to dtype) */
-    const char *tokenizer_dir; /* its tokenizer files, chat template and generation_config.json
+    const json_t *config; /* written as config.json (torch_dtype is set to dtype) */
+    const char
+        *tokenizer_dir;  /* its tokenizer files, chat template and generation_config.json
                                   are copied, or NULL */
-    enum tr_dtype dtype;       /* TR_F32 or TR_BF16 */
-    int64_t shard_bytes;       /* 0: one file */
+    enum tr_dtype dtype; /* TR_F32 or TR_BF16 */
+    int64_t shard_bytes; /* 0: one file */
 };
 
 /* Writes model.safetensors (or shards and an index), config.json and, when params has one,

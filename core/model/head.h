@@ -18,8 +18,8 @@
 struct tr_head; /* owns the block of logits and the gathered rows */
 
 size_t tr_head_bytes(const struct tr_arch *a, int64_t max_rows);
-enum tr_status tr_head_create(const struct tr_arch *a, int64_t max_rows, struct tr_head **out,
-                              struct tr_err *err);
+enum tr_status tr_head_create(const struct tr_arch *a, int64_t max_rows,
+                              struct tr_head **out, struct tr_err *err);
 void tr_head_destroy(struct tr_head *h);
 
 struct tr_head_rows {
@@ -29,9 +29,9 @@ struct tr_head_rows {
 };
 
 /* logp, entropy [n], either may be NULL. */
-void tr_head_logprob(struct tr_head *h, const struct tr_exec *ex, const struct tr_weights *w,
-                     const float *hidden, const struct tr_head_rows *r, float *logp,
-                     float *entropy);
+void tr_head_logprob(struct tr_head *h, const struct tr_exec *ex,
+                     const struct tr_weights *w, const float *hidden,
+                     const struct tr_head_rows *r, float *logp, float *entropy);
 
 /* Loss and gradient in one pass. For each block, logp and entropy of rows i0 .. i0+k-1 are
  * computed and `loss` fills dlogp (d loss / d logp) for them; then dhidden [T, d] (zeroed by the
@@ -39,20 +39,22 @@ void tr_head_logprob(struct tr_head *h, const struct tr_exec *ex, const struct t
  * when tied). */
 typedef void tr_head_loss(void *ctx, int64_t i0, int64_t k, const float *logp,
                           const float *entropy, float *dlogp);
-void tr_head_train(struct tr_head *h, const struct tr_exec *ex, const struct tr_weights *w,
-                   const float *hidden, const struct tr_head_rows *r, tr_head_loss *loss,
-                   void *ctx, float *dhidden, float *grad);
+void tr_head_train(struct tr_head *h, const struct tr_exec *ex,
+                   const struct tr_weights *w, const float *hidden,
+                   const struct tr_head_rows *r, tr_head_loss *loss, void *ctx,
+                   float *dhidden, float *grad);
 
 /* Plain logits of n rows: out [n, V]. For decode and tests. */
-void tr_head_logits(struct tr_head *h, const struct tr_exec *ex, const struct tr_weights *w,
-                    const float *hidden, const int64_t *row, int64_t n, float *out);
+void tr_head_logits(struct tr_head *h, const struct tr_exec *ex,
+                    const struct tr_weights *w, const float *hidden, const int64_t *row,
+                    int64_t n, float *out);
 
 /* Value head: value[i] = (chain over d ascending of fmaf(hidden_k, w_k, acc)) + bias. */
-void tr_value_forward(const struct tr_exec *ex, const struct tr_weights *w, const float *hidden,
-                      const int64_t *row, int64_t n, float *value);
+void tr_value_forward(const struct tr_exec *ex, const struct tr_weights *w,
+                      const float *hidden, const int64_t *row, int64_t n, float *value);
 /* dhidden rows += dvalue * w; grad of weight and bias: chains over rows in the order given. */
 void tr_value_backward(const struct tr_exec *ex, const struct tr_weights *w,
-                       const float *hidden, const int64_t *row, int64_t n, const float *dvalue,
-                       float *dhidden, float *grad);
+                       const float *hidden, const int64_t *row, int64_t n,
+                       const float *dvalue, float *dhidden, float *grad);
 
 #endif

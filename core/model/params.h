@@ -26,10 +26,10 @@ enum tr_param_kind { TR_PARAM_MATRIX, TR_PARAM_VECTOR, TR_PARAM_VALUE_HEAD };
 struct tr_param {
     char name[96];
     enum tr_param_kind kind;
-    int64_t N, K;  /* [N, K]; K = 0 for a vector [N] */
-    int64_t at;    /* offset in elements */
-    int64_t size;  /* elements there, padding included */
-    bool decays;   /* weight decay applies (HF Trainer: not norms, not biases) */
+    int64_t N, K; /* [N, K]; K = 0 for a vector [N] */
+    int64_t at;   /* offset in elements */
+    int64_t size; /* elements there, padding included */
+    bool decays;  /* weight decay applies (HF Trainer: not norms, not biases) */
 };
 
 struct tr_params; /* opaque: the table */
@@ -40,15 +40,16 @@ enum tr_status tr_params_create(const struct tr_arch *a, bool with_lm_head,
                                 struct tr_err *err);
 int64_t tr_params_count(const struct tr_params *p);
 const struct tr_param *tr_params_get(const struct tr_params *p, int64_t i);
-const struct tr_param *tr_params_find(const struct tr_params *p, const char *name); /* or NULL */
-int64_t tr_params_total(const struct tr_params *p); /* elements of the flat buffer */
+const struct tr_param *tr_params_find(const struct tr_params *p,
+                                      const char *name); /* or NULL */
+int64_t tr_params_total(const struct tr_params *p);      /* elements of the flat buffer */
 const struct tr_arch *tr_params_arch(const struct tr_params *p);
 void tr_params_destroy(struct tr_params *p);
 
 /* Hugging Face order (row-major [N, K] f32) to and from the flat buffer's layout. */
 void tr_params_pack(const struct tr_exec *ex, const struct tr_param *p, const float *hf,
                     float *flat);
-void tr_params_unpack(const struct tr_exec *ex, const struct tr_param *p, const float *flat,
-                      float *hf);
+void tr_params_unpack(const struct tr_exec *ex, const struct tr_param *p,
+                      const float *flat, float *hf);
 
 #endif

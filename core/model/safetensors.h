@@ -19,8 +19,16 @@
 #include "core/base/err.h"
 
 enum tr_st_dtype {
-    TR_ST_F32, TR_ST_F16, TR_ST_BF16, TR_ST_F64, TR_ST_I64, TR_ST_I32, TR_ST_I16, TR_ST_I8,
-    TR_ST_U8, TR_ST_BOOL,
+    TR_ST_F32,
+    TR_ST_F16,
+    TR_ST_BF16,
+    TR_ST_F64,
+    TR_ST_I64,
+    TR_ST_I32,
+    TR_ST_I16,
+    TR_ST_I8,
+    TR_ST_U8,
+    TR_ST_BOOL,
 };
 
 struct tr_st_tensor {
@@ -40,7 +48,8 @@ enum tr_status tr_st_open(const char *path, struct tr_st **out, struct tr_err *e
 enum tr_status tr_st_parse(const unsigned char *bytes, size_t size, const char *where,
                            struct tr_st **out, struct tr_err *err);
 int64_t tr_st_count(const struct tr_st *f);
-const struct tr_st_tensor *tr_st_get(const struct tr_st *f, int64_t i); /* sorted by name */
+const struct tr_st_tensor *tr_st_get(const struct tr_st *f,
+                                     int64_t i); /* sorted by name */
 const struct tr_st_tensor *tr_st_find(const struct tr_st *f, const char *name);
 void tr_st_close(struct tr_st *f);
 
@@ -48,15 +57,15 @@ const char *tr_st_dtype_name(enum tr_st_dtype d); /* "F32", ... */
 size_t tr_st_dtype_width(enum tr_st_dtype d);
 
 /* Elements [from, from + n) of an F32, F16 or BF16 tensor as f32. */
-enum tr_status tr_st_floats(const struct tr_st_tensor *t, int64_t from, int64_t n, float *out,
-                            struct tr_err *err);
+enum tr_status tr_st_floats(const struct tr_st_tensor *t, int64_t from, int64_t n,
+                            float *out, struct tr_err *err);
 
 /* Writing: declare all tensors, then give each one's bytes in the order of declaration sorted by
  * name. `metadata_format` goes into __metadata__ as {"format": ...} when not NULL. */
 struct tr_st_writer;
-enum tr_status tr_st_create(const char *path, const struct tr_st_tensor *tensors, int64_t count,
-                            const char *metadata_format, struct tr_st_writer **out,
-                            struct tr_err *err);
+enum tr_status tr_st_create(const char *path, const struct tr_st_tensor *tensors,
+                            int64_t count, const char *metadata_format,
+                            struct tr_st_writer **out, struct tr_err *err);
 enum tr_status tr_st_put(struct tr_st_writer *w, const void *bytes, size_t size,
                          struct tr_err *err);
 enum tr_status tr_st_finish(struct tr_st_writer *w, struct tr_err *err); /* takes w */

@@ -20,10 +20,12 @@
 #include "core/model/weights.h"
 
 struct tr_batch {
-    int64_t T, S;           /* tokens, sequences */
-    const int32_t *token;   /* [T], each in [0, V) */
-    const int64_t *start;   /* [S + 1]: sequence s is token[start[s]] .. token[start[s+1]-1] */
-    const int32_t *position; /* [T] RoPE positions, or NULL for 0, 1, 2, .. in each sequence */
+    int64_t T, S;         /* tokens, sequences */
+    const int32_t *token; /* [T], each in [0, V) */
+    const int64_t
+        *start; /* [S + 1]: sequence s is token[start[s]] .. token[start[s+1]-1] */
+    const int32_t
+        *position; /* [T] RoPE positions, or NULL for 0, 1, 2, .. in each sequence */
 };
 
 struct tr_trunk;
@@ -46,14 +48,14 @@ void tr_trunk_destroy(struct tr_trunk *t);
  * residual stream after the embedding (l = 0) and after each layer (l = 1 .. L). */
 enum tr_status tr_trunk_forward(struct tr_trunk *t, const struct tr_exec *ex,
                                 const struct tr_weights *w, const struct tr_batch *b,
-                                void (*layer)(void *ctx, int64_t l, const float *x), void *ctx,
-                                const float **hidden, struct tr_err *err);
+                                void (*layer)(void *ctx, int64_t l, const float *x),
+                                void *ctx, const float **hidden, struct tr_err *err);
 
 /* Gradient of the last forward. dhidden [T, d] is destroyed; grad is a flat buffer of
  * tr_params_total floats; embed_grad is where the embedding lookup's gradient goes: grad +
  * embed's offset for an untied model, a buffer of its own for a tied one. */
-void tr_trunk_backward(struct tr_trunk *t, const struct tr_exec *ex, const struct tr_weights *w,
-                       const struct tr_batch *b, float *dhidden, float *grad,
-                       float *embed_grad);
+void tr_trunk_backward(struct tr_trunk *t, const struct tr_exec *ex,
+                       const struct tr_weights *w, const struct tr_batch *b,
+                       float *dhidden, float *grad, float *embed_grad);
 
 #endif

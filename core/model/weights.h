@@ -23,11 +23,12 @@ void tr_weights_destroy(struct tr_weights *w);
 
 /* Takes a flat f32 buffer (masters): f32 forward weights borrow it, bf16 ones round it. Call
  * again after every update; borrowed until destroy or the next call. */
-void tr_weights_refresh(struct tr_weights *w, const struct tr_exec *ex, const float *masters);
+void tr_weights_refresh(struct tr_weights *w, const struct tr_exec *ex,
+                        const float *masters);
 
 /* Sets one tensor from Hugging Face order (for evaluators, which keep no masters). */
-void tr_weights_set(struct tr_weights *w, const struct tr_exec *ex, const struct tr_param *p,
-                    const float *hf);
+void tr_weights_set(struct tr_weights *w, const struct tr_exec *ex,
+                    const struct tr_param *p, const float *hf);
 
 const struct tr_params *tr_weights_params(const struct tr_weights *w);
 bool tr_weights_bf16(const struct tr_weights *w);

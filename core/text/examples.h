@@ -34,14 +34,14 @@ struct tr_examples; /* owns everything in it */
 
 struct tr_examples_options {
     enum tr_stage stage;
-    const char *dataset;     /* comma list of names in dataset_info.json */
-    const char *dataset_dir; /* "data" */
-    const char *template_name; /* NULL: as ALGORITHMS.md 3.2 for `template: null` */
+    const char *dataset;        /* comma list of names in dataset_info.json */
+    const char *dataset_dir;    /* "data" */
+    const char *template_name;  /* NULL: as ALGORITHMS.md 3.2 for `template: null` */
     const char *default_system; /* NULL: the template's */
     int64_t cutoff_len;
     int64_t max_samples; /* 0: all */
     int64_t preprocessing_batch_size;
-    int packing;          /* -1: unset (pt packs), 0, 1 (block size C - 1 under compat, else C) */
+    int packing; /* -1: unset (pt packs), 0, 1 (block size C - 1 under compat, else C) */
     bool train_on_prompt;
     bool compat; /* llamafactory-0.9.3: quirks 7, 10, 20 the peer's way */
 };
@@ -49,12 +49,13 @@ struct tr_examples_options {
 /* Loads, renders and tokenises. Notes for the user (dropped records, missing columns) are
  * appended to notes, a line each. The tokenizer's special tokens are repaired as the template
  * asks. TR_BADARG names dataset, file, record and field. */
-enum tr_status tr_examples_load(const struct tr_examples_options *o, struct tr_tokenizer *t,
-                                struct tr_examples **out, struct tr_buf *notes,
-                                struct tr_err *err);
+enum tr_status tr_examples_load(const struct tr_examples_options *o,
+                                struct tr_tokenizer *t, struct tr_examples **out,
+                                struct tr_buf *notes, struct tr_err *err);
 int64_t tr_examples_count(const struct tr_examples *e);
 const struct tr_example *tr_examples_get(const struct tr_examples *e, int64_t i);
-int64_t tr_examples_longest(const struct tr_examples *e); /* tokens of the longest sequence */
+int64_t tr_examples_longest(
+    const struct tr_examples *e); /* tokens of the longest sequence */
 void tr_examples_destroy(struct tr_examples *e);
 
 /* The truncation rule of ALGORITHMS.md 4.1. */

@@ -31,7 +31,8 @@ enum tr_status tr_tokenizer_parse(const char *bytes, size_t size, const char *wh
                                   struct tr_tokenizer **out, struct tr_err *err);
 void tr_tokenizer_close(struct tr_tokenizer *t);
 
-int32_t tr_tokenizer_size(const struct tr_tokenizer *t); /* ids are below this, added included */
+int32_t tr_tokenizer_size(
+    const struct tr_tokenizer *t); /* ids are below this, added included */
 int32_t tr_tokenizer_id(const struct tr_tokenizer *t, const char *token); /* or -1 */
 const char *tr_tokenizer_token(const struct tr_tokenizer *t, int32_t id); /* or NULL */
 bool tr_tokenizer_is_special(const struct tr_tokenizer *t, int32_t id);
@@ -43,8 +44,8 @@ struct tr_special { /* ids, -1 when the tokenizer has none */
 struct tr_special tr_tokenizer_special(const struct tr_tokenizer *t);
 /* Template repair (ALGORITHMS.md 3.3): makes a token special, adding it at the end of the
  * vocabulary when it is unknown (*added = true). */
-enum tr_status tr_tokenizer_add_special(struct tr_tokenizer *t, const char *token, int32_t *id,
-                                        bool *added, struct tr_err *err);
+enum tr_status tr_tokenizer_add_special(struct tr_tokenizer *t, const char *token,
+                                        int32_t *id, bool *added, struct tr_err *err);
 void tr_tokenizer_set_special(struct tr_tokenizer *t, struct tr_special s);
 
 /* Token ids that grow. */
@@ -58,8 +59,8 @@ void tr_ids_fini(struct tr_ids *ids);
 
 /* Appends the ids of text (size bytes; invalid UTF-8 is replaced by U+FFFD). No special tokens
  * are added; special tokens written out in the text become their ids, as in the peer. */
-enum tr_status tr_tokenizer_encode(const struct tr_tokenizer *t, const char *text, size_t size,
-                                   struct tr_ids *out, struct tr_err *err);
+enum tr_status tr_tokenizer_encode(const struct tr_tokenizer *t, const char *text,
+                                   size_t size, struct tr_ids *out, struct tr_err *err);
 /* Appends the text of ids; invalid UTF-8 becomes U+FFFD, as in the peer. */
 enum tr_status tr_tokenizer_decode(const struct tr_tokenizer *t, const int32_t *ids,
                                    int64_t count, bool skip_special, struct tr_buf *out,
@@ -70,8 +71,10 @@ struct tr_stream {
     unsigned char held[8]; /* bytes of an unfinished character */
     int count;
 };
-enum tr_status tr_stream_put(struct tr_stream *s, const struct tr_tokenizer *t, int32_t id,
-                             bool skip_special, struct tr_buf *out, struct tr_err *err);
-enum tr_status tr_stream_flush(struct tr_stream *s, struct tr_buf *out, struct tr_err *err);
+enum tr_status tr_stream_put(struct tr_stream *s, const struct tr_tokenizer *t,
+                             int32_t id, bool skip_special, struct tr_buf *out,
+                             struct tr_err *err);
+enum tr_status tr_stream_flush(struct tr_stream *s, struct tr_buf *out,
+                               struct tr_err *err);
 
 #endif
