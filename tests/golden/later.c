@@ -1,0 +1,47 @@
+/* The kinds of case that are not computed yet, each with what will bring it. A pattern is
+ * matched (fnmatch) against the whole name of the case: family/part/case. */
+#include <fnmatch.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include "tests/golden/golden.h"
+
+static const struct {
+    const char *pattern, *brings;
+} later[] = {
+    {"F3/*/*glaive*", "tool calls"},
+    {"F3/*/*toolcall*", "tool calls"},
+    {"F3/*/*mask_history*", "mask_history"},
+    {"F3/*/sft_*packing*", "packing in sft"},
+    {"F3/*/kto_*", "the KTO stage"},
+    {"F3/*/ppo_*", "the PPO stage"},
+    {"F3/*/dpo_*", "the DPO stage"},
+    {"F4/*/dpo*", "the DPO stage"},
+    {"F4/*/kto*", "the KTO stage"},
+    {"F5/*", "the PPO stage"},
+    {"F6/*", "LoRA"},
+    {"F9/*/*lora*", "LoRA"},
+    {"F9/*/dpo*", "the DPO stage"},
+    {"F9/*/orpo*", "the DPO stage"},
+    {"F9/*/simpo*", "the DPO stage"},
+    {"F9/*/kto*", "the KTO stage"},
+    {"F9/*/ppo*", "the PPO stage"},
+    {"F10/*/separate_critic*", "the PPO stage"},
+    {"F10/*/group_advantages*", "critic-free advantages"},
+    {"F10/*/kto_global*", "the KTO stage"},
+    {"golden.json/dpo", "the DPO stage"},
+    {"golden.json/kto", "the KTO stage"},
+    {"golden.json/eaft", "the EAFT loss"},
+    {"golden.json/pack", "packing in sft"},
+};
+
+bool tr_golden_later(struct tr_golden *g, const char *name)
+{
+    for (size_t i = 0; i < sizeof later / sizeof *later; i++) {
+        if (fnmatch(later[i].pattern, name, 0) != 0) continue;
+        printf("later %s: comes with %s\n", name, later[i].brings);
+        g->later++;
+        return true;
+    }
+    return false;
+}
