@@ -6,8 +6,9 @@
  *     keys   [64/16][D][16]   16 keys side by side, so that a score's chain over d is vertical
  *     values [64][D]
  * `offset` selects the layer (a KV cache page holds all layers; a training buffer is laid out
- * the same way). Position p of a sequence is in its page p / 64. Places of a page that hold no
- * key yet are zero and are never part of a result.
+ * the same way). Position p of a sequence is in its page p / 64. Places of a page past a query
+ * may hold anything (zero, later tokens, another sequence's leftovers, NaN): they are read at
+ * most to be thrown away, and no bit of a result depends on them.
  *
  * The order, for one query at position p of its sequence and one query head h (kv head
  * h / (H / Kv)):
@@ -25,7 +26,13 @@
  *   dP_k  = chain over d of fmaf(do_d, V[k]_d, acc);  ds_k = (P_k * (dP_k - delta)) * scale
  *   dq_d  = chain over keys ascending of fmaf(ds_k, K[k]_d, acc), from +0
  *   dK[k]_d = chain over (query head of the group, then query position >= k, ascending) of
- *             fmaf(ds_k, q_d, acc), from +0;   dV[k]_d the same with P_k and do_d */
+ *             fmaf(ds_k, q_d, acc), from +0;   dV[k]_d the same with P_k and do_d
+ *
+ * Invariants.
+ *   1. A row of o and lse depends on its query and on keys and values 0 .. p of its sequence.
+ *   2. Every row of the kernel table and every number of threads gives the same bits.
+ *   3. However a sequence is cut into spans (prefill, chunks, token by token), and whichever
+ *      pages it has, the bits are the same. */
 #ifndef TR_KERNELS_ATTENTION_H
 #define TR_KERNELS_ATTENTION_H
 
