@@ -1,7 +1,8 @@
 /* folder.h - a Hugging Face model folder: config.json, model*.safetensors, value_head.safetensors.
  *
  * What it is for. Models come in and go out as folders that transformers reads. Weights are read
- * tensor by tensor straight into the packed layout; memory never holds a second copy.
+ * tensor by tensor, block of rows by block of rows, straight into the packed layout; memory
+ * never holds a second copy.
  *
  * Invariants.
  *   1. Missing, extra-shaped or wrongly typed tensors are refused with file, tensor, expected
@@ -11,6 +12,7 @@
 #ifndef TR_MODEL_FOLDER_H
 #define TR_MODEL_FOLDER_H
 
+#include "core/model/shards.h"
 #include "core/model/weights.h"
 
 struct tr_folder; /* opened: arch, config, the shards and which tensor is where */
@@ -21,8 +23,15 @@ const struct tr_arch *tr_folder_arch(const struct tr_folder *f);
 const json_t *tr_folder_config(const struct tr_folder *f);
 const char *tr_folder_dir(const struct tr_folder *f);
 bool tr_folder_has_value_head(const struct tr_folder *f);
-bool tr_folder_has_lm_head(
-    const struct tr_folder *f); /* a tied model's counts as there */
+/* A tied model's counts as there. */
+bool tr_folder_has_lm_head(const struct tr_folder *f);
+/* The dtype of the files' embed_tokens: what the model is stored as. */
+enum tr_dtype tr_folder_dtype(const struct tr_folder *f);
+const struct tr_shards *tr_folder_shards(const struct tr_folder *f);
+/* The open value_head.safetensors, or NULL. */
+const struct tr_st *tr_folder_head(const struct tr_folder *f);
+/* One line that names the tensors which the model does not use, or "". Borrowed until close. */
+const char *tr_folder_notes(const struct tr_folder *f);
 void tr_folder_close(struct tr_folder *f);
 
 /* Fills a flat f32 buffer (masters) with every tensor of params. The value head comes from
@@ -37,13 +46,17 @@ enum tr_status tr_folder_read_weights(const struct tr_folder *f, const struct tr
                                       struct tr_weights *w, bool *head_found,
                                       struct tr_err *err);
 
+/* With `like`, a folder that was opened (the one the model was read from, usually), each tensor
+ * keeps the dtype and the file that it has there, and tensors which the model does not use are
+ * copied: a model that was not changed comes out bit-identical. A tied model's stored lm_head
+ * is written from the embedding, which is what it means. */
 struct tr_folder_save {
-    const json_t *config; /* written as config.json (torch_dtype is set to dtype) */
-    const char
-        *tokenizer_dir;  /* its tokenizer files, chat template and generation_config.json
-                                  are copied, or NULL */
-    enum tr_dtype dtype; /* TR_F32 or TR_BF16 */
-    int64_t shard_bytes; /* 0: one file */
+    const json_t *config;         /* written as config.json; NULL: made from the arch */
+    const char *tokenizer_dir;    /* copies its tokenizer files, chat template and
+                                * generation_config.json; may be NULL */
+    enum tr_dtype dtype;          /* of files and torch_dtype; unused with like */
+    int64_t shard_bytes;          /* 0: one file; unused with like */
+    const struct tr_folder *like; /* borrows; may be NULL */
 };
 
 /* Writes model.safetensors (or shards and an index), config.json and, when params has one,
