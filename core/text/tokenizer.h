@@ -22,6 +22,15 @@
 
 struct tr_tokenizer;
 
+/* Token ids that grow. */
+struct tr_ids {
+    int32_t *at; /* owns */
+    int64_t count, room;
+};
+enum tr_status tr_ids_put(struct tr_ids *ids, const int32_t *at, int64_t count,
+                          struct tr_err *err);
+void tr_ids_fini(struct tr_ids *ids);
+
 /* Loads DIR/tokenizer.json, and bos/eos/pad/unk and add_bos_token from tokenizer_config.json
  * and special_tokens_map.json when they are there. */
 enum tr_status tr_tokenizer_open(const char *dir, struct tr_tokenizer **out,
@@ -48,14 +57,15 @@ enum tr_status tr_tokenizer_add_special(struct tr_tokenizer *t, const char *toke
                                         int32_t *id, bool *added, struct tr_err *err);
 void tr_tokenizer_set_special(struct tr_tokenizer *t, struct tr_special s);
 
-/* Token ids that grow. */
-struct tr_ids {
-    int32_t *at; /* owns */
-    int64_t count, room;
-};
-enum tr_status tr_ids_put(struct tr_ids *ids, const int32_t *at, int64_t count,
-                          struct tr_err *err);
-void tr_ids_fini(struct tr_ids *ids);
+/* Where generation ends: appends EOS and the additional special tokens, each once. */
+enum tr_status tr_tokenizer_stops(const struct tr_tokenizer *t, struct tr_ids *out,
+                                  struct tr_err *err);
+/* Makes an id an additional special token in that sense. */
+enum tr_status tr_tokenizer_add_stop(struct tr_tokenizer *t, int32_t id,
+                                     struct tr_err *err);
+
+/* The Jinja text of tokenizer_config.json or chat_template.jinja, or NULL. Borrowed. */
+const char *tr_tokenizer_chat_template(const struct tr_tokenizer *t);
 
 /* Appends the ids of text (size bytes; invalid UTF-8 is replaced by U+FFFD). No special tokens
  * are added; special tokens written out in the text become their ids, as in the peer. */

@@ -1,0 +1,381 @@
+/* tokenizer_load.c - tokenizer.json, checked field by field.
+ *
+ * What the file asks for is done or refused in words; what cannot change an id (truncation,
+ * padding, trim_offsets) is passed over. Sizes are bounded by the file's own bytes: a table is
+ * never larger than a constant times what the file holds. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/file.h"
+#include "core/base/json.h"
+#include "core/text/tokenizer_parts.h"
+
+struct load {
+    struct tr_tokenizer *t;
+    const char *where; /* names the file in errors */
+};
+
+static enum tr_status load_vocab(struct load *l, const json_t *vocab, struct tr_err *err)
+{
+    const char *key;
+    size_t size;
+    json_t *id;
+    int64_t most = -1;
+    void *obj = (void *)(uintptr_t)vocab; /* jansson iterates over non-const */
+    json_object_keylen_foreach((json_t *)obj, key, size, id)
+    {
+        int64_t x = json_is_integer(id) ? json_integer_value(id) : -1;
+        if (x < 0 || x >= INT32_MAX / 4)
+            return tr_err_set(err, TR_BADARG, "%s: vocab: '%.40s' has no valid id",
+                              l->where, key);
+        if (x > most) most = x;
+    }
+    enum tr_status st = tr_vocabulary_init(
+        &l->t->vocabulary, (int32_t)json_object_size(vocab), (int32_t)(most + 1), err);
+    if (st != TR_OK) return tr_err_wrap(err, st, "%s", l->where);
+    json_object_keylen_foreach((json_t *)obj, key, size, id)
+    {
+        st = tr_vocabulary_add(&l->t->vocabulary, key, size,
+                               (int32_t)json_integer_value(id), err);
+        if (st != TR_OK) return tr_err_wrap(err, st, "%s: vocab", l->where);
+    }
+    return TR_OK;
+}
+
+/* A merge is "a b" or ["a", "b"]. Tokens of byte-level files hold no space. */
+static bool merge_parts(const json_t *m, const char *part[2], size_t size[2])
+{
+    if (json_is_array(m) && json_array_size(m) == 2) {
+        for (size_t i = 0; i < 2; i++) {
+            const json_t *s = json_array_get(m, i);
+            if (!json_is_string(s)) return false;
+            part[i] = json_string_value(s);
+            size[i] = json_string_length(s);
+        }
+        return true;
+    }
+    if (!json_is_string(m)) return false;
+    const char *text = json_string_value(m), *space = strchr(text, ' ');
+    if (!space || strchr(space + 1, ' ')) return false;
+    part[0] = text;
+    size[0] = (size_t)(space - text);
+    part[1] = space + 1;
+    size[1] = json_string_length(m) - size[0] - 1;
+    return true;
+}
+
+static enum tr_status load_merges(struct load *l, const json_t *merges,
+                                  struct tr_err *err)
+{
+    const struct tr_vocabulary *v = &l->t->vocabulary;
+    size_t n = json_array_size(merges);
+    enum tr_status st = tr_bpe_init(&l->t->bpe, v, (int64_t)n, err);
+    for (size_t i = 0; i < n && st == TR_OK; i++) {
+        const char *part[2];
+        size_t size[2];
+        if (!merge_parts(json_array_get(merges, i), part, size))
+            return tr_err_set(err, TR_BADARG,
+                              "%s: merge %zu: expected \"a b\" or [\"a\", \"b\"]",
+                              l->where, i);
+        int32_t a = tr_vocabulary_find(v, part[0], size[0]);
+        int32_t b = tr_vocabulary_find(v, part[1], size[1]);
+        if (a < 0 || b < 0)
+            return tr_err_set(err, TR_BADARG,
+                              "%s: merge %zu: '%.40s' is not in the vocabulary", l->where,
+                              i, part[a < 0 ? 0 : 1]);
+        st = tr_bpe_add(&l->t->bpe, v, a, b, (int32_t)i, err);
+        if (st != TR_OK) return tr_err_wrap(err, st, "%s: merge %zu", l->where, i);
+    }
+    return st;
+}
+
+static enum tr_status refuse(const struct load *l, const char *what, const json_t *value,
+                             struct tr_err *err)
+{
+    const char *text = json_string_value(value);
+    return tr_err_set(err, TR_BADARG, "%s: %s: %s is not supported (byte-level BPE only)",
+                      l->where, what, text ? text : tr_json_kind(value));
+}
+
+/* Options of the model that would change ids and that byte-level files leave off. */
+static enum tr_status check_model(const struct load *l, const json_t *model,
+                                  struct tr_err *err)
+{
+    static const char *const empty[] = {"continuing_subword_prefix",
+                                        "end_of_word_suffix"};
+    const json_t *type = json_object_get(model, "type");
+    const char *name = json_string_value(type);
+    if (type && (!name || strcmp(name, "BPE") != 0))
+        return refuse(l, "model type", type, err);
+    for (size_t i = 0; i < 2; i++) {
+        const json_t *x = json_object_get(model, empty[i]);
+        if (x && !json_is_null(x) && json_string_length(x) != 0)
+            return refuse(l, empty[i], x, err);
+    }
+    const json_t *dropout = json_object_get(model, "dropout");
+    if (dropout && !json_is_null(dropout) && !(json_number_value(dropout) == 0.0))
+        return refuse(l, "dropout", dropout, err);
+    const json_t *fallback = json_object_get(model, "byte_fallback");
+    if (fallback && !json_is_null(fallback) && !json_is_false(fallback))
+        return refuse(l, "byte_fallback", fallback, err);
+    return TR_OK;
+}
+
+static enum tr_status load_model(struct load *l, const json_t *root, struct tr_err *err)
+{
+    const json_t *model = json_object_get(root, "model");
+    if (!json_is_object(model))
+        return tr_err_set(err, TR_BADARG, "%s: model: expected an object, found %s",
+                          l->where, tr_json_kind(model));
+    enum tr_status st = check_model(l, model, err);
+    if (st != TR_OK) return st;
+    const json_t *vocab = json_object_get(model, "vocab");
+    const json_t *merges = json_object_get(model, "merges");
+    if (!json_is_object(vocab) || !json_is_array(merges))
+        return tr_err_set(
+            err, TR_BADARG,
+            "%s: model: expected a vocab object and a merges array, found %s and %s",
+            l->where, tr_json_kind(vocab), tr_json_kind(merges));
+    st = load_vocab(l, vocab, err);
+    if (st == TR_OK) st = load_merges(l, merges, err);
+    struct tr_bpe *b = &l->t->bpe;
+    if (st == TR_OK)
+        st = tr_json_bool_or(model, "fuse_unk", l->where, false, &b->fuse_unk, err);
+    if (st == TR_OK)
+        st = tr_json_bool_or(model, "ignore_merges", l->where, false, &b->ignore_merges,
+                             err);
+    const char *unk = NULL;
+    if (st == TR_OK)
+        st = tr_json_string_or(model, "unk_token", l->where, NULL, &unk, err);
+    if (st != TR_OK || !unk) return st;
+    b->unk = tr_vocabulary_find(&l->t->vocabulary, unk, strlen(unk));
+    if (b->unk < 0)
+        return tr_err_set(err, TR_BADARG,
+                          "%s: unk_token '%.40s' is not in the vocabulary", l->where,
+                          unk);
+    return TR_OK;
+}
+
+static enum tr_status load_added_one(struct load *l, const json_t *token,
+                                     struct tr_err *err)
+{
+    struct tr_added a = {0};
+    bool special = false;
+    int64_t id = -1;
+    int32_t got;
+    const json_t *content = json_object_get(token, "content");
+    if (!json_is_string(content))
+        return tr_err_set(err, TR_BADARG, "%s: added_tokens: expected content, found %s",
+                          l->where, tr_json_kind(content));
+    if (json_string_length(content) == 0) return TR_OK; /* the peer passes over it, too */
+    enum tr_status st = tr_json_int(token, "id", l->where, 0, INT32_MAX, &id, err);
+    if (st == TR_OK)
+        st = tr_json_bool_or(token, "lstrip", l->where, false, &a.lstrip, err);
+    if (st == TR_OK)
+        st = tr_json_bool_or(token, "rstrip", l->where, false, &a.rstrip, err);
+    if (st == TR_OK)
+        st = tr_json_bool_or(token, "single_word", l->where, false, &a.single_word, err);
+    if (st == TR_OK)
+        st = tr_json_bool_or(token, "special", l->where, false, &special, err);
+    if (st == TR_OK)
+        st = tr_json_bool_or(token, "normalized", l->where, !special, &a.normalized, err);
+    if (st != TR_OK) return st;
+    a.id = (int32_t)id;
+    st = tr_tokenizer_put_added(l->t, json_string_value(content),
+                                json_string_length(content), a, special, &got, err);
+    return st == TR_OK ? st : tr_err_wrap(err, st, "%s", l->where);
+}
+
+static enum tr_status load_added(struct load *l, const json_t *root, struct tr_err *err)
+{
+    const json_t *list = json_object_get(root, "added_tokens");
+    enum tr_status st = TR_OK;
+    if (list && !json_is_null(list) && !json_is_array(list))
+        return tr_err_set(err, TR_BADARG, "%s: added_tokens: expected an array, found %s",
+                          l->where, tr_json_kind(list));
+    for (size_t i = 0; i < json_array_size(list) && st == TR_OK; i++)
+        st = load_added_one(l, json_array_get(list, i), err);
+    return st == TR_OK ? tr_tokenizer_index_added(l->t, err) : st;
+}
+
+static bool is_type(const json_t *x, const char *type)
+{
+    const char *name = json_string_value(json_object_get(x, "type"));
+    return name && strcmp(name, type) == 0;
+}
+
+static enum tr_status load_normalizer(struct load *l, const json_t *x, int depth,
+                                      struct tr_err *err)
+{
+    enum tr_status st = TR_OK;
+    if (!x || json_is_null(x)) return TR_OK;
+    if (is_type(x, "NFC")) {
+        l->t->nfc = true;
+        return TR_OK;
+    }
+    const json_t *list = json_object_get(x, "normalizers");
+    if (!is_type(x, "Sequence") || !json_is_array(list) || depth > 4)
+        return refuse(l, "normalizer", json_object_get(x, "type"), err);
+    for (size_t i = 0; i < json_array_size(list) && st == TR_OK; i++)
+        st = load_normalizer(l, json_array_get(list, i), depth + 1, err);
+    return st;
+}
+
+static enum tr_status load_pattern(const struct load *l, const json_t *step,
+                                   struct tr_pattern **out, struct tr_err *err)
+{
+    const json_t *pattern = json_object_get(step, "pattern");
+    const json_t *regex = json_object_get(pattern, "Regex");
+    const json_t *text = json_object_get(pattern, "String");
+    const json_t *x = regex ? regex : text;
+    if (!json_is_string(x) || json_string_length(x) == 0)
+        return refuse(l, "pre_tokenizer Split pattern", x, err);
+    enum tr_status st =
+        regex ? tr_pattern_create(json_string_value(x), json_string_length(x), out, err)
+              : tr_pattern_create_literal(json_string_value(x), json_string_length(x),
+                                          out, err);
+    return st == TR_OK ? st : tr_err_wrap(err, st, "%s: pre_tokenizer", l->where);
+}
+
+static enum tr_status load_split(struct load *l, const json_t *x,
+                                 struct tr_split_step *step, struct tr_err *err)
+{
+    static const char *const names[] = {"Isolated", "Removed", "MergedWithPrevious",
+                                        "MergedWithNext", "Contiguous"};
+    const json_t *behaviour = json_object_get(x, "behavior");
+    const char *name = json_string_value(behaviour);
+    size_t i = 0;
+    while (i < 5 && !(name && strcmp(name, names[i]) == 0)) i++;
+    if (i == 5) return refuse(l, "pre_tokenizer Split behavior", behaviour, err);
+    step->behaviour = (enum tr_split_behaviour)i;
+    enum tr_status st = tr_json_bool_or(x, "invert", l->where, false, &step->invert, err);
+    return st == TR_OK ? load_pattern(l, x, &step->pattern, err) : st;
+}
+
+static const char gpt2_words[] =
+    "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+"
+    "|\\s+(?!\\S)|\\s+";
+
+static enum tr_status load_byte_level(struct load *l, const json_t *x, bool *done,
+                                      struct tr_err *err)
+{
+    struct tr_splitter *s = &l->t->splitter;
+    bool use_regex = true;
+    enum tr_status st =
+        tr_json_bool_or(x, "add_prefix_space", l->where, true, &s->prefix_space, err);
+    if (st == TR_OK)
+        st = tr_json_bool_or(x, "use_regex", l->where, true, &use_regex, err);
+    if (st == TR_OK && use_regex)
+        st = tr_pattern_create(gpt2_words, sizeof gpt2_words - 1, &s->words, err);
+    *done = true;
+    return st;
+}
+
+/* *done: the byte-level step is there, and nothing may follow it. */
+static enum tr_status load_pre_tokenizer(struct load *l, const json_t *x, bool *done,
+                                         int depth, struct tr_err *err)
+{
+    struct tr_splitter *s = &l->t->splitter;
+    enum tr_status st = TR_OK;
+    const json_t *list = json_object_get(x, "pretokenizers");
+    if (is_type(x, "Sequence") && json_is_array(list) && depth < 4) {
+        for (size_t i = 0; i < json_array_size(list) && st == TR_OK; i++)
+            st = load_pre_tokenizer(l, json_array_get(list, i), done, depth + 1, err);
+        return st;
+    }
+    if (*done)
+        return refuse(l, "pre_tokenizer after ByteLevel", json_object_get(x, "type"),
+                      err);
+    if (is_type(x, "ByteLevel")) return load_byte_level(l, x, done, err);
+    if (s->steps == TR_STEPS)
+        return tr_err_set(err, TR_BADARG, "%s: pre_tokenizer: over %d steps", l->where,
+                          TR_STEPS);
+    struct tr_split_step *step = &s->step[s->steps];
+    if (is_type(x, "Split")) {
+        s->steps++;
+        return load_split(l, x, step, err);
+    }
+    if (!is_type(x, "Digits"))
+        return refuse(l, "pre_tokenizer", json_object_get(x, "type"), err);
+    bool single = false;
+    s->steps++;
+    st = tr_json_bool_or(x, "individual_digits", l->where, false, &single, err);
+    step->behaviour = single ? TR_SPLIT_ISOLATED : TR_SPLIT_CONTIGUOUS;
+    return st;
+}
+
+static enum tr_status check_decoder(const struct load *l, const json_t *x,
+                                    struct tr_err *err)
+{
+    const json_t *list = json_object_get(x, "decoders");
+    if (is_type(x, "Sequence") && json_array_size(list) == 1) x = json_array_get(list, 0);
+    if (is_type(x, "ByteLevel")) return TR_OK;
+    return refuse(l, "decoder", x ? json_object_get(x, "type") : NULL, err);
+}
+
+/* Special tokens around a text are the template's business; what the post-processor puts first
+ * only says whether texts open with BOS. */
+static enum tr_status load_post_processor(struct load *l, const json_t *x, int depth,
+                                          struct tr_err *err)
+{
+    enum tr_status st = TR_OK;
+    if (!x || json_is_null(x) || is_type(x, "ByteLevel")) return TR_OK;
+    const json_t *list = json_object_get(x, "processors");
+    if (is_type(x, "Sequence") && json_is_array(list) && depth < 4) {
+        for (size_t i = 0; i < json_array_size(list) && st == TR_OK; i++)
+            st = load_post_processor(l, json_array_get(list, i), depth + 1, err);
+        return st;
+    }
+    if (!is_type(x, "TemplateProcessing"))
+        return refuse(l, "post_processor", json_object_get(x, "type"), err);
+    const json_t *first = json_array_get(json_object_get(x, "single"), 0);
+    const char *id =
+        json_string_value(json_object_get(json_object_get(first, "SpecialToken"), "id"));
+    if (id) l->t->leads = tr_tokenizer_id(l->t, id);
+    return TR_OK;
+}
+
+static enum tr_status load_root(struct load *l, const json_t *root, struct tr_err *err)
+{
+    bool byte_level = false;
+    if (!json_is_object(root))
+        return tr_err_set(err, TR_BADARG, "%s: expected an object, found %s", l->where,
+                          tr_json_kind(root));
+    enum tr_status st = load_model(l, root, err);
+    if (st == TR_OK) st = load_normalizer(l, json_object_get(root, "normalizer"), 0, err);
+    if (st == TR_OK)
+        st = load_pre_tokenizer(l, json_object_get(root, "pre_tokenizer"), &byte_level, 0,
+                                err);
+    if (st == TR_OK && !byte_level)
+        st = tr_err_set(err, TR_BADARG,
+                        "%s: pre_tokenizer: no ByteLevel step (byte-level BPE only)",
+                        l->where);
+    if (st == TR_OK) st = check_decoder(l, json_object_get(root, "decoder"), err);
+    if (st == TR_OK) st = load_added(l, root, err);
+    if (st == TR_OK)
+        st = load_post_processor(l, json_object_get(root, "post_processor"), 0, err);
+    return st;
+}
+
+enum tr_status tr_tokenizer_parse(const char *bytes, size_t size, const char *where,
+                                  struct tr_tokenizer **out, struct tr_err *err)
+{
+    json_t *root = NULL;
+    *out = NULL;
+    struct tr_tokenizer *t = calloc(1, sizeof *t);
+    if (!t) return tr_err_set(err, TR_NOMEM, "%s: a tokenizer", where);
+    tr_trie_init(&t->plain);
+    tr_trie_init(&t->normalized);
+    t->special = (struct tr_special){-1, -1, -1, -1, false};
+    t->leads = -1;
+    struct load l = {t, where};
+    enum tr_status st = tr_json_parse(bytes, size, where, &root, err);
+    if (st == TR_OK) st = load_root(&l, root, err);
+    if (st == TR_OK) {
+        *out = t;
+        t = NULL;
+    }
+    json_decref(root);
+    tr_tokenizer_close(t);
+    return st;
+}
