@@ -52,7 +52,8 @@ void tr_head_logits(struct tr_head *h, const struct tr_exec *ex,
 /* Value head: value[i] = (chain over d ascending of fmaf(hidden_k, w_k, acc)) + bias. */
 void tr_value_forward(const struct tr_exec *ex, const struct tr_weights *w,
                       const float *hidden, const int64_t *row, int64_t n, float *value);
-/* dhidden rows += dvalue * w; grad of weight and bias: chains over rows in the order given. */
+/* dhidden[row]_k = fmaf(dvalue, w_k, dhidden[row]_k). Chains over rows in the order given:
+ * dweight_k = fmaf(dvalue, hidden_k, dweight_k), dbias = dbias + dvalue. Rows are distinct. */
 void tr_value_backward(const struct tr_exec *ex, const struct tr_weights *w,
                        const float *hidden, const int64_t *row, int64_t n,
                        const float *dvalue, float *dhidden, float *grad);

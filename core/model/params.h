@@ -42,11 +42,31 @@ int64_t tr_params_count(const struct tr_params *p);
 const struct tr_param *tr_params_get(const struct tr_params *p, int64_t i);
 const struct tr_param *tr_params_find(const struct tr_params *p,
                                       const char *name); /* or NULL */
-int64_t tr_params_total(const struct tr_params *p);      /* elements of the flat buffer */
+int64_t tr_params_index(const struct tr_params *p, const struct tr_param *q);
+int64_t tr_params_total(const struct tr_params *p); /* elements of the flat buffer */
 const struct tr_arch *tr_params_arch(const struct tr_params *p);
 void tr_params_destroy(struct tr_params *p);
 
-/* Hugging Face order (row-major [N, K] f32) to and from the flat buffer's layout. */
+/* The tensors of one layer and those around the layers, found once at create. A bias, lm_head
+ * or value head that the model does not have is NULL. */
+struct tr_layer_params {
+    const struct tr_param *norm1, *q, *k, *v, *o, *q_bias, *k_bias, *v_bias, *o_bias;
+    const struct tr_param *norm2, *gate, *up, *down;
+};
+struct tr_outer_params {
+    const struct tr_param *embed, *norm, *lm_head, *value_weight, *value_bias;
+};
+const struct tr_layer_params *tr_params_layer(const struct tr_params *p, int64_t l);
+const struct tr_outer_params *tr_params_outer(const struct tr_params *p);
+
+/* Elements of the tensor itself, without padding: N * K, or N for a vector. */
+int64_t tr_param_elements(const struct tr_param *p);
+
+/* A matrix of a flat f32 buffer (masters, gradients), in the layout of ex->math. */
+struct tr_mat tr_param_matrix(const struct tr_exec *ex, const struct tr_param *p,
+                              float *flat);
+
+/* `flat` is the whole buffer in both; pack also zeroes the padding. Hugging Face order (row-major [N, K] f32) to and from the flat buffer's layout. */
 void tr_params_pack(const struct tr_exec *ex, const struct tr_param *p, const float *hf,
                     float *flat);
 void tr_params_unpack(const struct tr_exec *ex, const struct tr_param *p,
