@@ -1,0 +1,119 @@
+#include "core/learn/schedule.h"
+
+#include <math.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include "kernels/real.h"
+
+static const double pi = 3.14159265358979323846;
+
+/* The peer's names in the order of enum tr_schedule_kind. */
+static const char *const names[] = {
+    "linear",
+    "cosine",
+    "cosine_with_restarts",
+    "polynomial",
+    "constant",
+    "constant_with_warmup",
+    "inverse_sqrt",
+    "cosine_with_min_lr",
+    "warmup_stable_decay",
+};
+enum { TR_SCHEDULES = sizeof names / sizeof *names };
+
+enum tr_status tr_schedule_named(const char *name, struct tr_schedule *out,
+                                 struct tr_err *err)
+{
+    *out = (struct tr_schedule){.cycles = 0.5, .power = 1, .lr_end = 1e-7};
+    for (int i = 0; i < TR_SCHEDULES; i++) {
+        if (strcmp(name, names[i]) != 0) continue;
+        out->kind = (enum tr_schedule_kind)i;
+        if (out->kind == TR_COSINE_WITH_RESTARTS) out->cycles = 1;
+        return TR_OK;
+    }
+    return tr_err_set(err, TR_BADARG,
+                      "lr_scheduler_type: found %s, expected linear, cosine, "
+                      "cosine_with_restarts, polynomial, constant, constant_with_warmup, "
+                      "inverse_sqrt, cosine_with_min_lr or warmup_stable_decay",
+                      name);
+}
+
+const char *tr_schedule_name(enum tr_schedule_kind kind)
+{
+    return names[kind];
+}
+
+int64_t tr_schedule_warmup(int64_t warmup_steps, double warmup_ratio, int64_t total)
+{
+    if (warmup_steps > 0) return warmup_steps;
+    return (int64_t)ceil(warmup_ratio * (double)total);
+}
+
+static double wave(double x)
+{
+    return 0.5 * (1 + tr_cos(pi * x));
+}
+
+/* Three phases: warm-up is done, then 1, then half a cosine wave down to the floor. */
+static double stable_then_decay(const struct tr_schedule *c, int64_t s)
+{
+    int64_t rest = c->total - c->warmup;
+    bool given = c->stable > 0 || c->decay > 0;
+    int64_t stable = given ? c->stable : rest / 3;
+    int64_t decay = given ? c->decay : rest - stable;
+    int64_t into = s - c->warmup - stable;
+    if (into < 0) return 1;
+    if (into >= decay) return c->min_ratio;
+    double f = wave((double)into / (double)(decay > 0 ? decay : 1));
+    return fmax(0, f * (1 - c->min_ratio) + c->min_ratio);
+}
+
+static double inverse_sqrt(const struct tr_schedule *c, int64_t s)
+{
+    double w = (double)c->warmup;
+    double ts = c->timescale > 0 ? c->timescale : w > 0 ? w : 10000;
+    return 1 / sqrt(((double)s + ts - w) / ts);
+}
+
+static double polynomial(const struct tr_schedule *c, int64_t s, double p)
+{
+    if (s > c->total) return c->lr_end / c->lr;
+    double rest = 1 - p;
+    double shaped = c->power == 1 ? rest : rest > 0 ? tr_exp(c->power * tr_log(rest)) : 0;
+    return ((c->lr - c->lr_end) * shaped + c->lr_end) / c->lr;
+}
+
+double tr_schedule_factor(const struct tr_schedule *c, int64_t s)
+{
+    int64_t w = c->warmup;
+    int64_t length = c->total > w ? c->total - w : 1;
+    double p = (double)(s - w) / (double)length;
+    if (c->kind == TR_CONSTANT) return 1;
+    if (s < w) return (double)s / (double)w;
+    switch (c->kind) {
+    case TR_LINEAR:
+        return fmax(0, (double)(c->total - s) / (double)length);
+    case TR_COSINE:
+        return fmax(0, wave(2 * c->cycles * p));
+    case TR_COSINE_WITH_RESTARTS:
+        return p >= 1 ? 0 : fmax(0, wave(c->cycles * p - floor(c->cycles * p)));
+    case TR_POLYNOMIAL:
+        return polynomial(c, s, p);
+    case TR_INVERSE_SQRT:
+        return inverse_sqrt(c, s);
+    case TR_COSINE_WITH_MIN_LR:
+        return fmax(0, wave(2 * c->cycles * p) * (1 - c->min_ratio) + c->min_ratio);
+    case TR_WARMUP_STABLE_DECAY:
+        return stable_then_decay(c, s);
+    case TR_CONSTANT:
+    case TR_CONSTANT_WITH_WARMUP:
+        break;
+    }
+    return 1;
+}
+
+double tr_schedule_lr(const struct tr_schedule *c, int64_t step)
+{
+    return c->lr * tr_schedule_factor(c, step);
+}
