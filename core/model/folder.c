@@ -276,8 +276,8 @@ static void read_tensor(const struct tr_folder *f, const struct sink *s,
         int64_t n = p->N - row < step ? p->N - row : step;
         struct widen w = {t, row * K, n * K, s->stage};
         tr_team_run(s->ex->team, (w.n + WIDEN_TILE - 1) / WIDEN_TILE, widen_tile, &w);
-        struct tr_param part = n == p->N ? *p : rows_of(p, row, n);
-        give(s, &part, s->stage);
+        struct tr_param part = rows_of(p, row, n);
+        give(s, n == p->N ? p : &part, s->stage);
     }
 }
 
