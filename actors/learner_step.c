@@ -1,0 +1,286 @@
+/* One optimiser step: micro-batches in order, each forward, loss and backward; then the norm,
+ * the clip and AdamW. Running sums go from one micro-batch to the next, so that the cut changes
+ * no bit; the gradient's chains do the same in core/model. */
+#include <math.h>
+#include <string.h>
+
+#include "actors/learner_parts.h"
+#include "core/learn/pairs.h"
+#include "core/learn/ppo.h"
+#include "core/learn/tokens.h"
+#include "kernels/adamw.h"
+#include "kernels/pointwise.h"
+
+struct step {
+    struct tr_learner *l;
+    const struct tr_learn_task *task;
+    /* the micro-batch in hand: sequences s0 .. s1-1, which start at token `base` */
+    int64_t s0, s1, base;
+    const float *hidden;
+    struct tr_batch batch;
+    struct tr_head_rows rows;
+    /* sums over the step so far */
+    double nll;
+    int64_t targets, mismatch_bits;
+    struct tr_pair_sums pairs;
+    struct tr_ppo_sums ppo;
+};
+
+static enum tr_status check_sequences(const struct tr_learner *l,
+                                      const struct tr_learn_task *task,
+                                      struct tr_err *err)
+{
+    const struct tr_sequences *q = &task->seq;
+    bool pairs = task->objective == TR_LEARN_PAIRS;
+    if (q->S < 1 || q->start[0] != 0 || q->start[q->S] != q->T || (pairs && q->S % 2))
+        return tr_err_set(err, TR_BADARG, "task: sequences do not add up");
+    for (int64_t s = 0; s < q->S; s++) {
+        bool read =
+            !pairs || (q->read_at[s] >= q->start[s] && q->read_at[s] < q->start[s + 1]);
+        if (q->start[s + 1] <= q->start[s] || !read)
+            return tr_err_set(err, TR_BADARG, "task: sequence %lld is malformed",
+                              (long long)s);
+    }
+    for (int64_t i = 0; !pairs && i < q->T; i++)
+        if (q->label[i] != TR_UNLABELLED &&
+            (q->label[i] < 0 || q->label[i] >= tr_learner_arch(l)->V))
+            return tr_err_set(err, TR_BADARG,
+                              "task: label %d at token %lld is not in the vocabulary",
+                              (int)q->label[i], (long long)i);
+    if (!(task->divisor > 0))
+        return tr_err_set(err, TR_BADARG, "task: the divisor is %g", task->divisor);
+    return TR_OK;
+}
+
+static enum tr_status check_engine(const struct tr_learner *l,
+                                   enum tr_objective objective, struct tr_err *err)
+{
+    bool value = objective == TR_LEARN_PAIRS || objective == TR_LEARN_VALUE;
+    if (value && !tr_params_outer(l->params)->value_weight)
+        return tr_err_set(err, TR_BADARG, "task: this model has no value head");
+    if (!value && !l->head)
+        return tr_err_set(err, TR_BADARG, "task: this model has no output layer");
+    return TR_OK;
+}
+
+/* As many whole sequences (pairs together) from s0 on as fit. */
+static enum tr_status cut(struct step *s, struct tr_err *err)
+{
+    const struct tr_learner *l = s->l;
+    const struct tr_sequences *q = &s->task->seq;
+    int64_t unit = s->task->objective == TR_LEARN_PAIRS ? 2 : 1;
+    s->base = q->start[s->s0];
+    s->s1 = s->s0;
+    while (s->s1 < q->S && s->s1 + unit - s->s0 <= l->max_sequences &&
+           q->start[s->s1 + unit] - s->base <= l->max_tokens)
+        s->s1 += unit;
+    if (s->s1 == s->s0)
+        return tr_err_set(err, TR_BADARG,
+                          "task: %lld tokens at sequence %lld, a micro-batch holds %lld "
+                          "tokens of %lld sequences",
+                          (long long)(q->start[s->s0 + unit] - s->base), (long long)s->s0,
+                          (long long)l->max_tokens, (long long)l->max_sequences);
+    for (int64_t i = s->s0; i <= s->s1; i++) l->start[i - s->s0] = q->start[i] - s->base;
+    s->batch = (struct tr_batch){
+        .T = q->start[s->s1] - s->base,
+        .S = s->s1 - s->s0,
+        .token = q->token + s->base,
+        .start = l->start,
+    };
+    return TR_OK;
+}
+
+/* Row i of the micro-batch predicts this token of the task. */
+static int64_t predicted(const struct step *s, int64_t i)
+{
+    return s->base + s->rows.row[i] + 1;
+}
+
+static void tokens_loss(void *ctx, int64_t i0, int64_t k, const float *logp,
+                        const float *entropy, float *dlogp)
+{
+    struct step *s = ctx;
+    (void)i0;
+    (void)entropy;
+    for (int64_t i = 0; i < k; i++) {
+        s->nll -= (double)logp[i];
+        dlogp[i] = (float)(-1 / s->task->divisor);
+    }
+}
+
+static void policy_loss(void *ctx, int64_t i0, int64_t k, const float *logp,
+                        const float *entropy, float *dlogp)
+{
+    struct step *s = ctx;
+    const struct tr_sequences *q = &s->task->seq;
+    for (int64_t i = 0; i < k; i++) {
+        int64_t at = predicted(s, i0 + i);
+        s->mismatch_bits += memcmp(&logp[i], &q->old_logp[at], sizeof *logp) != 0;
+        s->ppo.entropy += (double)entropy[i];
+        dlogp[i] = tr_ppo_policy(&s->ppo, s->task->clip, s->task->divisor, logp[i],
+                                 q->old_logp[at], q->advantage[at]);
+    }
+}
+
+static void pairs_loss(struct step *s)
+{
+    struct tr_learner *l = s->l;
+    for (int64_t i = 0; i < s->batch.S; i++)
+        l->row[i] = s->task->seq.read_at[s->s0 + i] - s->base;
+    tr_value_forward(l->ex, l->weights, s->hidden, l->row, s->batch.S, l->value);
+    for (int64_t i = 0; i < s->batch.S; i += 2)
+        tr_pair_add(&s->pairs, l->value[i], l->value[i + 1], s->task->divisor,
+                    &l->dvalue[i], &l->dvalue[i + 1]);
+    tr_value_backward(l->ex, l->weights, s->hidden, l->row, s->batch.S, l->dvalue,
+                      l->dhidden, l->grad);
+}
+
+static void value_loss(struct step *s)
+{
+    struct tr_learner *l = s->l;
+    const struct tr_sequences *q = &s->task->seq;
+    tr_value_forward(l->ex, l->weights, s->hidden, l->row, s->rows.n, l->value);
+    for (int64_t i = 0; i < s->rows.n; i++) {
+        int64_t at = predicted(s, i);
+        l->dvalue[i] = tr_ppo_value(&s->ppo, s->task->clip, s->task->divisor, l->value[i],
+                                    q->old_value[at], q->wanted_value[at]);
+    }
+    tr_value_backward(l->ex, l->weights, s->hidden, l->row, s->rows.n, l->dvalue,
+                      l->dhidden, l->grad);
+}
+
+static float *lookup_grad(const struct tr_learner *l)
+{
+    return l->embed_grad ? l->embed_grad
+                         : l->grad + tr_params_outer(l->params)->embed->at;
+}
+
+/* Forward, loss and backward of one micro-batch. */
+static enum tr_status micro_batch(struct step *s, struct tr_err *err)
+{
+    struct tr_learner *l = s->l;
+    int64_t d = tr_learner_arch(l)->d;
+    enum tr_status st = tr_trunk_forward(l->trunk, l->ex, l->weights, &s->batch, NULL,
+                                         NULL, &s->hidden, err);
+    if (st != TR_OK) return st;
+    memset(l->dhidden, 0, (size_t)(s->batch.T * d) * sizeof *l->dhidden);
+    if (s->task->objective != TR_LEARN_PAIRS) {
+        int64_t n = tr_token_rows(&s->task->seq, s->s0, s->s1, l->row, l->target);
+        s->rows = (struct tr_head_rows){.n = n, .row = l->row, .target = l->target};
+        s->targets += n;
+    }
+    switch (s->task->objective) {
+    case TR_LEARN_TOKENS:
+    case TR_LEARN_POLICY:
+        tr_head_train(l->head, l->ex, l->weights, s->hidden, &s->rows,
+                      s->task->objective == TR_LEARN_TOKENS ? tokens_loss : policy_loss,
+                      s, l->dhidden, l->grad);
+        break;
+    case TR_LEARN_PAIRS:
+        pairs_loss(s);
+        break;
+    case TR_LEARN_VALUE:
+        value_loss(s);
+        break;
+    }
+    tr_trunk_backward(l->trunk, l->ex, l->weights, &s->batch, l->dhidden, l->grad,
+                      lookup_grad(l));
+    return TR_OK;
+}
+
+/* Does the objective's loss depend on this tensor? */
+static bool takes_part(const struct tr_learn_task *task, const struct tr_params *params,
+                       const struct tr_param *p)
+{
+    bool value = task->objective == TR_LEARN_PAIRS || task->objective == TR_LEARN_VALUE;
+    if (p->kind == TR_PARAM_VALUE_HEAD) return value;
+    return !value || p != tr_params_outer(params)->lm_head;
+}
+
+static double grad_norm(const struct tr_learner *l, const struct tr_learn_task *task)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < tr_params_count(l->params); i++) {
+        const struct tr_param *p = tr_params_get(l->params, i);
+        if (takes_part(task, l->params, p))
+            sum += tr_sum_squares(l->ex, l->grad + p->at, p->size);
+    }
+    return sqrt(sum);
+}
+
+static double mean(double sum, int64_t n)
+{
+    return n > 0 ? sum / (double)n : 0;
+}
+
+static void fill_result(const struct step *s, struct tr_learn_result *r)
+{
+    const struct tr_ppo_sums *p = &s->ppo;
+    double sum = s->nll + s->pairs.loss + p->loss; /* two of them are 0 */
+    *r = (struct tr_learn_result){
+        .loss = sum / s->task->divisor,
+        .grad_norm = grad_norm(s->l, s->task),
+        .tokens = s->task->seq.T,
+        .targets = s->targets + s->pairs.pairs,
+        .t = s->l->t,
+        .accuracy = mean((double)s->pairs.right, s->pairs.pairs),
+        .ratio = mean(p->ratio, p->tokens),
+        .approx_kl = mean(p->approx_kl, p->tokens),
+        .policy_kl = mean(p->policy_kl, p->tokens),
+        .clip_fraction = mean(p->clipped, p->tokens),
+        .entropy = mean(p->entropy, p->tokens),
+        .value_error = mean(p->error, p->tokens),
+        .mismatch_bits = s->mismatch_bits,
+    };
+    r->skipped = !isfinite(r->loss) || !isfinite(r->grad_norm);
+}
+
+enum tr_status tr_learner_gradient(struct tr_learner *l, const struct tr_learn_task *task,
+                                   struct tr_learn_result *result, const float **grad,
+                                   struct tr_err *err)
+{
+    const struct tr_param *embed = tr_params_outer(l->params)->embed;
+    struct step s = {.l = l, .task = task};
+    enum tr_status st = check_sequences(l, task, err);
+    if (st == TR_OK) st = check_engine(l, task->objective, err);
+    if (st != TR_OK) return st;
+    memset(l->grad, 0, (size_t)tr_params_total(l->params) * sizeof *l->grad);
+    if (l->embed_grad)
+        memset(l->embed_grad, 0, (size_t)embed->size * sizeof *l->embed_grad);
+    for (; s.s0 < task->seq.S; s.s0 = s.s1) {
+        st = cut(&s, err);
+        if (st == TR_OK) st = micro_batch(&s, err);
+        if (st != TR_OK) return st;
+    }
+    if (l->embed_grad) tr_add(l->ex, l->embed_grad, embed->size, l->grad + embed->at);
+    fill_result(&s, result);
+    if (grad) *grad = l->grad;
+    return TR_OK;
+}
+
+static void update(struct tr_learner *l, const struct tr_learn_task *task, double norm)
+{
+    const struct tr_update *u = &task->update;
+    double shrink = u->max_grad_norm > 0 ? u->max_grad_norm / (norm + 1e-6) : 1;
+    float clip = shrink < 1 ? (float)shrink : 1;
+    l->t++;
+    for (int64_t i = 0; i < tr_params_count(l->params); i++) {
+        const struct tr_param *p = tr_params_get(l->params, i);
+        struct tr_adamw cfg = {
+            u->lr, u->beta1, u->beta2, u->eps, p->decays ? u->weight_decay : 0, l->t};
+        if (takes_part(task, l->params, p))
+            tr_adamw_step(l->ex, &cfg, clip, p->size, l->grad + p->at, l->master + p->at,
+                          l->moment1 + p->at, l->moment2 + p->at);
+    }
+    tr_learner_refresh(l);
+}
+
+enum tr_status tr_learner_step(struct tr_learner *l, const struct tr_learn_task *task,
+                               struct tr_learn_result *result, struct tr_err *err)
+{
+    enum tr_status st = tr_learner_gradient(l, task, result, NULL, err);
+    if (st != TR_OK || result->skipped) return st;
+    update(l, task, result->grad_norm);
+    result->t = l->t;
+    return TR_OK;
+}
