@@ -235,7 +235,7 @@ static void bad_configs_are_refused_in_words(void **state)
          "partial_rotary_factor: expected 1, found 0.5"},
         {"mlp bias", llama, "{'mlp_bias': true}", "mlp_bias: expected false, found true"},
         {"bias as a number", llama, "{'attention_bias': 1}",
-         "attention_bias: expected a boolean, found integer"},
+         "attention_bias: expected true or false, found integer"},
         {"gelu", llama, "{'hidden_act': 'gelu'}",
          "hidden_act: expected silu, found gelu"},
         {"a window", qwen2,
