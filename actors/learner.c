@@ -38,22 +38,6 @@ static struct tr_trunk_size trunk_size(const struct tr_learner_start *s)
     };
 }
 
-size_t tr_learner_bytes(const struct tr_arch *a, const struct tr_learner_start *s)
-{
-    struct tr_params *params = NULL;
-    struct tr_trunk_size size = trunk_size(s);
-    struct tr_claim count = {0};
-    struct tr_learner l = {.max_tokens = s->max_tokens,
-                           .max_sequences = s->max_sequences};
-    if (tr_params_create(a, s->lm_head, s->value_head, &params, NULL) != TR_OK) return 0;
-    plan(&count, &l, params);
-    size_t bytes = count.bytes + tr_trunk_bytes(a, &size);
-    if (s->lm_head) bytes += tr_head_bytes(a, s->max_tokens);
-    if (s->bf16) bytes += tr_weights_bytes(params, true);
-    tr_params_destroy(params);
-    return bytes;
-}
-
 /* Shapes and, from a folder, the standard deviation that its config.json asks for. */
 struct shapes {
     struct tr_arch arch;
@@ -74,6 +58,39 @@ static enum tr_status find_shapes(const struct tr_learner_start *s, struct shape
         st = tr_json_real_or(config, "initializer_range", s->model, 0.02, &out->std, err);
     json_decref(config);
     return st;
+}
+
+enum tr_status tr_learner_memory(const struct tr_learner_start *s, struct tr_memory *out,
+                                 struct tr_err *err)
+{
+    struct shapes shapes;
+    struct tr_params *params = NULL;
+    struct tr_trunk_size size = trunk_size(s);
+    enum tr_status st = find_shapes(s, &shapes, err);
+    if (st == TR_OK)
+        st = tr_params_create(&shapes.arch, s->lm_head, s->value_head, &params, err);
+    if (st != TR_OK) return st;
+    struct tr_memory_use use = {
+        .params = params,
+        .training = true,
+        .bf16 = s->bf16,
+        .trunk = &size,
+        .head_rows = s->lm_head ? s->max_tokens : 0,
+    };
+    tr_memory_estimate(&use, out);
+    tr_memory_add(out, "micro-batch", (size_t)s->max_tokens * (size_t)shapes.arch.d * 4);
+    tr_params_destroy(params);
+    return TR_OK;
+}
+
+/* Refused in words here rather than killed by the kernel later. */
+static enum tr_status check_memory(const struct tr_learner_start *s, struct tr_err *err)
+{
+    struct tr_memory need;
+    size_t there = 0;
+    enum tr_status st = tr_learner_memory(s, &need, err);
+    if (st == TR_OK) st = tr_memory_available("", &there, err);
+    return st == TR_OK ? tr_memory_check(&need, there, err) : st;
 }
 
 static enum tr_status fill_masters(struct tr_learner *l, const struct tr_learner_start *s,
@@ -122,7 +139,8 @@ enum tr_status tr_learner_open(const struct tr_exec *ex, const struct tr_learner
     l->ex = ex;
     l->max_tokens = s->max_tokens;
     l->max_sequences = s->max_sequences;
-    enum tr_status st = find_shapes(s, &shapes, err);
+    enum tr_status st = check_memory(s, err);
+    if (st == TR_OK) st = find_shapes(s, &shapes, err);
     if (st == TR_OK) st = make_parts(l, s, &shapes.arch, err);
     if (st == TR_OK) st = fill_masters(l, s, shapes.std, err);
     if (st != TR_OK) goto done;

@@ -23,6 +23,7 @@
 
 #include "core/base/digest.h"
 #include "core/learn/task.h"
+#include "core/model/memory.h"
 #include "core/model/weights.h"
 
 struct tr_learner;
@@ -40,10 +41,11 @@ struct tr_learner_start {
     int64_t max_sequences;
 };
 
-/* Bytes that open will take, from shapes alone. */
-size_t tr_learner_bytes(const struct tr_arch *a, const struct tr_learner_start *s);
+/* What open will take, from shapes alone. */
+enum tr_status tr_learner_memory(const struct tr_learner_start *s, struct tr_memory *out,
+                                 struct tr_err *err);
 
-/* ex is borrowed until close. TR_NOMEM says bytes wanted and there. */
+/* ex is borrowed until close. TR_NOMEM says what is wanted and what the host has. */
 enum tr_status tr_learner_open(const struct tr_exec *ex, const struct tr_learner_start *s,
                                struct tr_learner **out, struct tr_err *err);
 void tr_learner_close(struct tr_learner *l);
