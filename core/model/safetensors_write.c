@@ -49,8 +49,7 @@ static enum tr_status header_text(const char *path, const struct tr_st_tensor *t
                                   int64_t count, const char *format, struct tr_buf *out,
                                   uint64_t *total, struct tr_err *err)
 {
-    enum tr_status st =
-        tr_err_set(err, TR_NOMEM, "%s: header of %lld tensors", path, (long long)count);
+    enum tr_status st = TR_NOMEM;
     char *text = NULL;
     json_t *header = json_object();
     const struct tr_st_tensor **sorted = malloc(sizeof *sorted * ((size_t)count + 1));
@@ -77,6 +76,8 @@ static enum tr_status header_text(const char *path, const struct tr_st_tensor *t
     st = tr_buf_puts(out, text, err);
     while (st == TR_OK && out->size % 8) st = tr_buf_puts(out, " ", err);
 done:
+    if (st == TR_NOMEM && !text)
+        tr_err_set(err, st, "%s: header of %lld tensors", path, (long long)count);
     free(text);
     json_decref(header);
     free(sorted);
