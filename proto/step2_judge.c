@@ -1,0 +1,67 @@
+#include "proto/step2_judge.h"
+
+#include "proto/step1_generate.h"
+
+#define ASK(member) offsetof(struct tr_ask_judge, member)
+
+static const struct tr_field ask_field[] = {
+    {"token", TR_FIELD_I32, ASK(token), 2, 1 << 24, NULL, false},
+    {"start", TR_FIELD_I64, ASK(start), 2, 1 << 20, NULL, false},
+    {"from", TR_FIELD_I64, ASK(from), 1, 1 << 20, NULL, false},
+};
+static const struct tr_field answer_field[] = {
+    {"number", TR_FIELD_F32, offsetof(struct tr_answer_judge, number), 1, 1 << 24, NULL,
+     false},
+};
+
+const struct tr_record tr_ask_logprob_record = {"logprob", sizeof(struct tr_ask_judge), 3,
+                                                ask_field};
+const struct tr_record tr_ask_score_record = {"score", sizeof(struct tr_ask_judge), 3,
+                                              ask_field};
+const struct tr_record tr_ask_value_record = {"value", sizeof(struct tr_ask_judge), 3,
+                                              ask_field};
+const struct tr_record tr_answer_logprob_record = {
+    "logprob", sizeof(struct tr_answer_judge), 1, answer_field};
+const struct tr_record tr_answer_score_record = {"score", sizeof(struct tr_answer_judge),
+                                                 1, answer_field};
+const struct tr_record tr_answer_value_record = {"value", sizeof(struct tr_answer_judge),
+                                                 1, answer_field};
+
+const struct tr_record *tr_ask_judge_record(enum tr_unit_kind kind)
+{
+    if (kind == TR_UNIT_LOGPROB) return &tr_ask_logprob_record;
+    return kind == TR_UNIT_SCORE ? &tr_ask_score_record : &tr_ask_value_record;
+}
+
+const struct tr_record *tr_answer_judge_record(enum tr_unit_kind kind)
+{
+    if (kind == TR_UNIT_LOGPROB) return &tr_answer_logprob_record;
+    return kind == TR_UNIT_SCORE ? &tr_answer_score_record : &tr_answer_value_record;
+}
+
+enum tr_status tr_ask_judge_check(const struct tr_ask_judge *a, int64_t vocab,
+                                  struct tr_err *err)
+{
+    const int64_t *start = a->start.at, *from = a->from.at;
+    int64_t S = a->start.count - 1;
+    enum tr_status st = tr_offsets_check("judge", &a->start, a->token.count, 2, err);
+    if (st == TR_OK) st = tr_tokens_check("judge", &a->token, vocab, err);
+    if (st == TR_OK && a->from.count != S)
+        st = tr_err_set(err, TR_BADMSG, "judge: %lld beginnings for %lld sequences",
+                        (long long)a->from.count, (long long)S);
+    for (int64_t s = 0; st == TR_OK && s < S; s++)
+        if (from[s] < 1 || from[s] >= start[s + 1] - start[s])
+            st = tr_err_set(err, TR_BADMSG,
+                            "judge: answer %lld begins outside its sequence",
+                            (long long)s);
+    return st;
+}
+
+int64_t tr_judge_numbers(enum tr_unit_kind kind, const struct tr_ask_judge *a)
+{
+    const int64_t *from = a->from.at;
+    int64_t S = a->from.count, n = a->token.count;
+    if (kind == TR_UNIT_SCORE) return S;
+    for (int64_t s = 0; s < S; s++) n -= from[s];
+    return n;
+}

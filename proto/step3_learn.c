@@ -1,0 +1,241 @@
+#include "proto/step3_learn.h"
+
+#include <math.h>
+
+#include "proto/step1_generate.h"
+
+#define ASK(member)    offsetof(struct tr_ask_learn, member)
+#define ANSWER(member) offsetof(struct tr_answer_learn, member)
+#define MOST           (1 << 26) /* tokens in one step */
+
+static const char *const objective_word[] = {"tokens", "pairs", "policy", "value", NULL};
+
+static const struct tr_field ask_field[] = {
+    {"objective", TR_FIELD_WORD, ASK(objective), 0, 0, objective_word, false},
+    {"divisor", TR_FIELD_REAL, ASK(divisor), 0, 1e15, NULL, false},
+    {"clip", TR_FIELD_REAL, ASK(clip), -1, 1e9, NULL, false},
+    {"lr", TR_FIELD_REAL, ASK(lr), 0, 1e9, NULL, false},
+    {"beta1", TR_FIELD_REAL, ASK(beta1), 0, 1, NULL, false},
+    {"beta2", TR_FIELD_REAL, ASK(beta2), 0, 1, NULL, false},
+    {"eps", TR_FIELD_REAL, ASK(eps), 0, 1e9, NULL, false},
+    {"weight_decay", TR_FIELD_REAL, ASK(weight_decay), 0, 1e9, NULL, false},
+    {"max_grad_norm", TR_FIELD_REAL, ASK(max_grad_norm), 0, 1e30, NULL, false},
+    {"want_digest", TR_FIELD_BOOL, ASK(want_digest), 0, 0, NULL, false},
+    {"start", TR_FIELD_I64, ASK(start), 2, MOST, NULL, false},
+    {"token", TR_FIELD_I32, ASK(token), 1, MOST, NULL, false},
+    {"label", TR_FIELD_I32, ASK(label), 0, MOST, NULL, true},
+    {"read_at", TR_FIELD_I64, ASK(read_at), 0, MOST, NULL, true},
+    {"old_logp", TR_FIELD_F32, ASK(old_logp), 0, MOST, NULL, true},
+    {"advantage", TR_FIELD_F32, ASK(advantage), 0, MOST, NULL, true},
+    {"old_value", TR_FIELD_F32, ASK(old_value), 0, MOST, NULL, true},
+    {"wanted_value", TR_FIELD_F32, ASK(wanted_value), 0, MOST, NULL, true},
+};
+const struct tr_record tr_ask_learn_record = {"learn", sizeof(struct tr_ask_learn),
+                                              sizeof ask_field / sizeof *ask_field,
+                                              ask_field};
+
+static const struct tr_field answer_field[] = {
+    {"loss", TR_FIELD_REAL, ANSWER(loss), -1e300, 1e300, NULL, false},
+    {"grad_norm", TR_FIELD_REAL, ANSWER(grad_norm), 0, 1e300, NULL, false},
+    {"finite", TR_FIELD_BOOL, ANSWER(finite), 0, 0, NULL, false},
+    {"skipped", TR_FIELD_BOOL, ANSWER(skipped), 0, 0, NULL, false},
+    {"tokens", TR_FIELD_INT, ANSWER(tokens), 0, 1e15, NULL, false},
+    {"targets", TR_FIELD_INT, ANSWER(targets), 0, 1e15, NULL, false},
+    {"t", TR_FIELD_INT, ANSWER(t), 0, 1e15, NULL, false},
+    {"mismatch_bits", TR_FIELD_INT, ANSWER(mismatch_bits), 0, 1e15, NULL, false},
+    {"accuracy", TR_FIELD_REAL, ANSWER(accuracy), 0, 1, NULL, false},
+    {"ratio", TR_FIELD_REAL, ANSWER(ratio), -1e300, 1e300, NULL, false},
+    {"approx_kl", TR_FIELD_REAL, ANSWER(approx_kl), -1e300, 1e300, NULL, false},
+    {"policy_kl", TR_FIELD_REAL, ANSWER(policy_kl), -1e300, 1e300, NULL, false},
+    {"clip_fraction", TR_FIELD_REAL, ANSWER(clip_fraction), 0, 1, NULL, false},
+    {"entropy", TR_FIELD_REAL, ANSWER(entropy), -1e300, 1e300, NULL, false},
+    {"value_error", TR_FIELD_REAL, ANSWER(value_error), -1e300, 1e300, NULL, false},
+    {"weights", TR_FIELD_DIGESTS, ANSWER(weights), 0, 0, NULL, false},
+};
+const struct tr_record tr_answer_learn_record = {
+    "learn", sizeof(struct tr_answer_learn), sizeof answer_field / sizeof *answer_field,
+    answer_field};
+
+static const struct tr_field ask_save_field[] = {
+    {"folder", TR_FIELD_TEXT, offsetof(struct tr_ask_save, folder), 0, TR_PATH_BYTES - 1,
+     NULL, false},
+    {"optimiser", TR_FIELD_BOOL, offsetof(struct tr_ask_save, optimiser), 0, 0, NULL,
+     false},
+};
+const struct tr_record tr_ask_save_record = {"save", sizeof(struct tr_ask_save), 2,
+                                             ask_save_field};
+
+static const struct tr_field answer_save_field[] = {
+    {"weights", TR_FIELD_DIGESTS, offsetof(struct tr_answer_save, weights), 0, 0, NULL,
+     false},
+};
+const struct tr_record tr_answer_save_record = {"save", sizeof(struct tr_answer_save), 1,
+                                                answer_save_field};
+
+/* ---- a task, there and back ---- */
+
+static struct tr_array array(const void *at, int64_t count)
+{
+    return (struct tr_array){.at = at, .count = at ? count : 0};
+}
+
+struct tr_ask_learn tr_ask_learn_from(const struct tr_learn_task *task, bool want_digest)
+{
+    const struct tr_sequences *q = &task->seq;
+    const struct tr_update *u = &task->update;
+    return (struct tr_ask_learn){
+        .objective = (int)task->objective,
+        .divisor = task->divisor,
+        .clip = task->clip,
+        .lr = u->lr,
+        .beta1 = u->beta1,
+        .beta2 = u->beta2,
+        .eps = u->eps,
+        .weight_decay = u->weight_decay,
+        .max_grad_norm = u->max_grad_norm,
+        .want_digest = want_digest,
+        .start = array(q->start, q->S + 1),
+        .token = array(q->token, q->T),
+        .label = array(q->label, q->T),
+        .read_at = array(q->read_at, q->S),
+        .old_logp = array(q->old_logp, q->T),
+        .advantage = array(q->advantage, q->T),
+        .old_value = array(q->old_value, q->T),
+        .wanted_value = array(q->wanted_value, q->T),
+    };
+}
+
+/* An array is there exactly when the objective reads it, with one element for each token. */
+static enum tr_status check_length(const char *name, const struct tr_array *a,
+                                   bool wanted, int64_t n, struct tr_err *err)
+{
+    if (a->count == (wanted ? n : 0)) return TR_OK;
+    return tr_err_set(err, TR_BADMSG, "learn.%s: %lld elements, expected %lld", name,
+                      (long long)a->count, (long long)(wanted ? n : 0));
+}
+
+static enum tr_status check_lengths(const struct tr_ask_learn *a, struct tr_err *err)
+{
+    int64_t S = a->start.count - 1, T = a->token.count;
+    bool pairs = a->objective == TR_LEARN_PAIRS, policy = a->objective == TR_LEARN_POLICY,
+         value = a->objective == TR_LEARN_VALUE;
+    enum tr_status st = check_length("read_at", &a->read_at, pairs, S, err);
+    if (st == TR_OK && !(pairs && a->label.count == T))
+        st = check_length("label", &a->label, !pairs, T, err);
+    if (st == TR_OK) st = check_length("old_logp", &a->old_logp, policy, T, err);
+    if (st == TR_OK) st = check_length("advantage", &a->advantage, policy, T, err);
+    if (st == TR_OK) st = check_length("old_value", &a->old_value, value, T, err);
+    if (st == TR_OK) st = check_length("wanted_value", &a->wanted_value, value, T, err);
+    if (st == TR_OK && pairs && S % 2 != 0)
+        st = tr_err_set(err, TR_BADMSG, "learn: %lld sequences are no pairs",
+                        (long long)S);
+    return st;
+}
+
+static enum tr_status check_places(const struct tr_ask_learn *a, int64_t vocab,
+                                   struct tr_err *err)
+{
+    const int32_t *label = a->label.at, *token = a->token.at;
+    const int64_t *start = a->start.at, *read_at = a->read_at.at;
+    for (int64_t i = 0; i < a->label.count; i++)
+        if (label[i] != TR_UNLABELLED && label[i] != token[i] &&
+            (label[i] < 0 || (vocab > 0 && label[i] >= vocab)))
+            return tr_err_set(err, TR_BADMSG, "learn.label: %d at %lld is no label",
+                              label[i], (long long)i);
+    for (int64_t s = 0; s < a->read_at.count; s++)
+        if (read_at[s] < start[s] || read_at[s] >= start[s + 1])
+            return tr_err_set(err, TR_BADMSG,
+                              "learn.read_at: sequence %lld is read outside itself",
+                              (long long)s);
+    return TR_OK;
+}
+
+enum tr_status tr_ask_learn_task(const struct tr_ask_learn *a, int64_t vocab,
+                                 struct tr_learn_task *task, struct tr_err *err)
+{
+    enum tr_status st = check_lengths(a, err);
+    if (st == TR_OK) st = tr_offsets_check("learn", &a->start, a->token.count, 1, err);
+    if (st == TR_OK) st = tr_tokens_check("learn.token", &a->token, vocab, err);
+    if (st == TR_OK) st = check_places(a, vocab, err);
+    if (st != TR_OK) return st;
+    *task = (struct tr_learn_task){
+        .objective = (enum tr_objective)a->objective,
+        .divisor = a->divisor,
+        .clip = a->clip,
+        .update = {.lr = a->lr,
+                   .beta1 = a->beta1,
+                   .beta2 = a->beta2,
+                   .eps = a->eps,
+                   .weight_decay = a->weight_decay,
+                   .max_grad_norm = a->max_grad_norm},
+        .seq = {.S = a->start.count - 1,
+                .T = a->token.count,
+                .start = a->start.at,
+                .token = a->token.at,
+                .label = a->label.at,
+                .read_at = a->read_at.at,
+                .old_logp = a->old_logp.at,
+                .advantage = a->advantage.at,
+                .old_value = a->old_value.at,
+                .wanted_value = a->wanted_value.at},
+    };
+    return TR_OK;
+}
+
+/* ---- a result, there and back ---- */
+
+static bool is_finite(const struct tr_learn_result *r)
+{
+    const double x[] = {r->loss,          r->grad_norm, r->accuracy,
+                        r->ratio,         r->approx_kl, r->policy_kl,
+                        r->clip_fraction, r->entropy,   r->value_error};
+    for (size_t i = 0; i < sizeof x / sizeof *x; i++)
+        if (!isfinite(x[i])) return false;
+    return true;
+}
+
+struct tr_answer_learn tr_answer_learn_from(const struct tr_learn_result *r,
+                                            const struct tr_digest *weights)
+{
+    struct tr_answer_learn a = {
+        .finite = is_finite(r),
+        .skipped = r->skipped,
+        .tokens = r->tokens,
+        .targets = r->targets,
+        .t = r->t,
+        .mismatch_bits = r->mismatch_bits,
+    };
+    if (a.finite) {
+        a.loss = r->loss;
+        a.grad_norm = r->grad_norm;
+        a.accuracy = r->accuracy;
+        a.ratio = r->ratio;
+        a.approx_kl = r->approx_kl;
+        a.policy_kl = r->policy_kl;
+        a.clip_fraction = r->clip_fraction;
+        a.entropy = r->entropy;
+        a.value_error = r->value_error;
+    }
+    if (weights) a.weights = tr_digests_one(weights);
+    return a;
+}
+
+struct tr_learn_result tr_answer_learn_result(const struct tr_answer_learn *a)
+{
+    return (struct tr_learn_result){
+        .loss = a->finite ? a->loss : (double)NAN,
+        .grad_norm = a->finite ? a->grad_norm : (double)NAN,
+        .skipped = a->skipped,
+        .tokens = a->tokens,
+        .targets = a->targets,
+        .t = a->t,
+        .accuracy = a->accuracy,
+        .ratio = a->ratio,
+        .approx_kl = a->approx_kl,
+        .policy_kl = a->policy_kl,
+        .clip_fraction = a->clip_fraction,
+        .entropy = a->entropy,
+        .value_error = a->value_error,
+        .mismatch_bits = a->mismatch_bits,
+    };
+}
