@@ -39,6 +39,33 @@ enum tr_status tr_schedule_named(const char *name, struct tr_schedule *out,
                       name);
 }
 
+enum tr_status tr_schedule_set(struct tr_schedule *c, const char *key, double value,
+                               struct tr_err *err)
+{
+    const struct {
+        const char *name;
+        double *field;
+    } row[] = {
+        {"num_cycles", &c->cycles},       {"power", &c->power},
+        {"lr_end", &c->lr_end},           {"timescale", &c->timescale},
+        {"min_lr_rate", &c->min_ratio},   {"min_lr_ratio", &c->min_ratio},
+        {"num_stable_steps", &c->stable}, {"num_decay_steps", &c->decay},
+    };
+    if (!(value >= 0 && value < 1e15))
+        return tr_err_set(err, TR_BADARG, "lr_scheduler_kwargs: %s: found %g", key,
+                          value);
+    if (!strcmp(key, "min_lr")) {
+        c->min_ratio = c->lr > 0 ? value / c->lr : 0;
+        return TR_OK;
+    }
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        if (strcmp(key, row[i].name) != 0) continue;
+        *row[i].field = value;
+        return TR_OK;
+    }
+    return tr_err_set(err, TR_BADARG, "lr_scheduler_kwargs: %s is not known", key);
+}
+
 const char *tr_schedule_name(enum tr_schedule_kind kind)
 {
     return names[kind];
@@ -58,14 +85,14 @@ static double wave(double x)
 /* Three phases: warm-up is done, then 1, then half a cosine wave down to the floor. */
 static double stable_then_decay(const struct tr_schedule *c, int64_t s)
 {
-    int64_t rest = c->total - c->warmup;
+    double rest = (double)(c->total - c->warmup);
     bool given = c->stable > 0 || c->decay > 0;
-    int64_t stable = given ? c->stable : rest / 3;
-    int64_t decay = given ? c->decay : rest - stable;
-    int64_t into = s - c->warmup - stable;
+    double stable = given ? c->stable : floor(rest / 3);
+    double decay = given ? c->decay : rest - stable;
+    double into = (double)(s - c->warmup) - stable;
     if (into < 0) return 1;
     if (into >= decay) return c->min_ratio;
-    double f = wave((double)into / (double)(decay > 0 ? decay : 1));
+    double f = wave(into / fmax(1, decay));
     return fmax(0, f * (1 - c->min_ratio) + c->min_ratio);
 }
 
@@ -115,5 +142,5 @@ double tr_schedule_factor(const struct tr_schedule *c, int64_t s)
 
 double tr_schedule_lr(const struct tr_schedule *c, int64_t step)
 {
-    return c->lr * tr_schedule_factor(c, step);
+    return c->lr > 0 ? c->lr * tr_schedule_factor(c, step) : 0;
 }

@@ -38,14 +38,19 @@ struct tr_schedule {
     double
         min_ratio; /* cosine_with_min_lr, warmup_stable_decay: the floor as a share of lr */
     double timescale; /* inverse_sqrt; 0: the warm-up, or 10000 without one */
-    int64_t stable,
-        decay; /* warmup_stable_decay; 0, 0: a third of the rest, and the rest */
+    double stable, decay; /* steps of warmup_stable_decay; 0, 0: a third of the rest, and
+                           * the rest */
 };
 
 /* By the peer's name ("linear", "cosine", ...), with the peer's constants. TR_BADARG lists the
  * names. */
 enum tr_status tr_schedule_named(const char *name, struct tr_schedule *out,
                                  struct tr_err *err);
+/* One of the peer's lr_scheduler_kwargs (num_cycles, power, lr_end, timescale, min_lr,
+ * min_lr_rate, num_stable_steps, num_decay_steps, min_lr_ratio); lr is set before. TR_BADARG
+ * for others. */
+enum tr_status tr_schedule_set(struct tr_schedule *c, const char *key, double value,
+                               struct tr_err *err);
 const char *tr_schedule_name(enum tr_schedule_kind kind);
 
 /* warmup_steps wins over the ratio; the ratio is rounded up. */

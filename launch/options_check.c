@@ -1,0 +1,154 @@
+#include "launch/options_check.h"
+
+#include <string.h>
+
+enum { FULL = 0 }; /* finetuning_type's words */
+
+static enum tr_status need(const char *value, const char *key, const char *where,
+                           struct tr_err *err)
+{
+    if (value && *value) return TR_OK;
+    return tr_err_set(err, TR_BADARG, "%s: %s is missing", where, key);
+}
+
+/* Only what is there today may be asked for: the policy's threads. */
+static enum tr_status check_roles(struct tr_options *o, const char *where,
+                                  struct tr_err *err)
+{
+    const char *name = NULL;
+    json_t *value = NULL;
+    json_object_foreach((json_t *)(uintptr_t)o->roles, name, value)
+    {
+        const json_t *threads = json_object_get(value, "threads");
+        if (strcmp(name, "policy") != 0 || !json_is_object(value) ||
+            json_object_size(value) != (threads != NULL))
+            return tr_err_set(err, TR_BADARG,
+                              "%s: roles: %s: pt, sft and rm have one role, policy, and "
+                              "of it only threads can be set",
+                              where, name);
+        if (!threads) continue;
+        json_int_t n = json_integer_value(threads);
+        if (!json_is_integer(threads) || n < 1 || n > 1024)
+            return tr_err_set(err, TR_BADARG,
+                              "%s: roles: policy: threads: expected 1 to 1024", where);
+        if (o->exec.threads < 0) o->exec.threads = n;
+    }
+    return TR_OK;
+}
+
+static enum tr_status check_resume(struct tr_options *o, const char *where,
+                                   struct tr_err *err)
+{
+    if (!o->resume || json_is_false(o->resume)) return TR_OK;
+    if (json_is_true(o->resume)) {
+        o->output.resume_last = true;
+        return TR_OK;
+    }
+    o->output.resume = json_string_value(o->resume);
+    if (o->output.resume) return TR_OK;
+    return tr_err_set(err, TR_BADARG,
+                      "%s: resume_from_checkpoint: expected a folder, true or false",
+                      where);
+}
+
+static enum tr_status check_data(const struct tr_options *o, const char *where,
+                                 struct tr_err *err)
+{
+    if (o->data.train_on_prompt && o->stage != TR_SFT)
+        return tr_err_set(err, TR_BADARG, "%s: train_on_prompt: only for stage: sft",
+                          where);
+    if (o->data.packing == 1 && o->stage != TR_PT)
+        return tr_err_set(err, TR_BADARG,
+                          "%s: packing: only for stage: pt; packing in sft comes later",
+                          where);
+    if (o->data.cutoff_len < 2)
+        return tr_err_set(err, TR_BADARG,
+                          "%s: cutoff_len: expected 2 or more, found %lld", where,
+                          (long long)o->data.cutoff_len);
+    return TR_OK;
+}
+
+static bool whole_or_share(double x)
+{
+    return x > 0 && (x < 1 || x == (double)(int64_t)x);
+}
+
+static enum tr_status check_steps(const struct tr_options *o, const char *where,
+                                  struct tr_err *err)
+{
+    struct tr_stage_options stage;
+    if (o->steps.max_steps == 0)
+        return tr_err_set(err, TR_BADARG,
+                          "%s: max_steps: expected -1 or 1 and more, found 0", where);
+    if (!whole_or_share(o->output.logging_steps))
+        return tr_err_set(err, TR_BADARG,
+                          "%s: logging_steps: expected a whole number or a share below 1",
+                          where);
+    if (!whole_or_share(o->output.save_steps))
+        return tr_err_set(err, TR_BADARG,
+                          "%s: save_steps: expected a whole number or a share below 1",
+                          where);
+    enum tr_status st = tr_options_stage(o, &stage, err);
+    return st == TR_OK ? TR_OK : tr_err_wrap(err, st, "%s", where);
+}
+
+enum tr_status tr_options_check(struct tr_options *o, const char *where,
+                                struct tr_err *err)
+{
+    if (o->tuning != FULL)
+        return tr_err_set(err, TR_BADARG,
+                          "%s: finetuning_type is not stated, which means lora, and LoRA "
+                          "comes later: set finetuning_type: full",
+                          where);
+    o->data.stage = (enum tr_stage)o->stage;
+    o->data.compat = o->compat;
+    if (o->data.max_samples < 0) o->data.max_samples = 0;
+    enum tr_status st = need(o->model.path, "model_name_or_path", where, err);
+    if (st == TR_OK) st = need(o->data.dataset, "dataset", where, err);
+    if (st == TR_OK) st = need(o->output.dir, "output_dir", where, err);
+    if (st == TR_OK) st = check_data(o, where, err);
+    if (st == TR_OK) st = check_roles(o, where, err);
+    if (st == TR_OK) st = check_resume(o, where, err);
+    if (st == TR_OK) st = check_steps(o, where, err);
+    return st;
+}
+
+static enum tr_status schedule_of(const struct tr_options *o, struct tr_schedule *out,
+                                  struct tr_err *err)
+{
+    const char *key = NULL;
+    json_t *value = NULL;
+    enum tr_status st = tr_schedule_named(o->steps.scheduler, out, err);
+    out->lr = o->update.lr;
+    json_object_foreach((json_t *)(uintptr_t)o->steps.scheduler_kwargs, key, value)
+    {
+        if (st != TR_OK || json_is_null(value)) continue;
+        if (!json_is_number(value))
+            return tr_err_set(err, TR_BADARG,
+                              "lr_scheduler_kwargs: %s: expected a number", key);
+        st = tr_schedule_set(out, key, json_number_value(value), err);
+    }
+    return st;
+}
+
+enum tr_status tr_options_stage(const struct tr_options *o, struct tr_stage_options *out,
+                                struct tr_err *err)
+{
+    const struct tr_step_options *s = &o->steps;
+    *out = (struct tr_stage_options){
+        .stage = (enum tr_stage)o->stage,
+        .plan = {.batch = s->batch,
+                 .accumulation = s->accumulation,
+                 .drop_last = s->drop_last,
+                 .shuffle = !s->in_order,
+                 .seed = (uint64_t)(s->data_seed >= 0 ? s->data_seed : s->seed),
+                 .max_steps = s->max_steps,
+                 .epochs = s->epochs},
+        .warmup_steps = s->warmup_steps,
+        .warmup_ratio = s->warmup_ratio,
+        .update = o->update,
+        .stop = -1,
+        .compat = o->compat,
+    };
+    return schedule_of(o, &out->schedule, err);
+}
