@@ -9,13 +9,13 @@
 static const struct {
     const char *pattern, *brings;
 } later[] = {
-    {"F3/*/*glaive*", "tool calls"},
-    {"F3/*/*toolcall*", "tool calls"},
-    {"F3/*/*mask_history*", "mask_history"},
-    {"F3/*/sft_*packing*", "packing in sft"},
-    {"F3/*/kto_*", "the KTO stage"},
-    {"F3/*/ppo_*", "the PPO stage"},
-    {"F3/*/dpo_*", "the DPO stage"},
+    {"F3/*(tool calls)", "tool calls"},
+    {"F3/*(mask_history)", "mask_history"},
+    {"F3/*(packing in sft)", "packing in sft"},
+    {"F3/*(neat_packing)", "packing in sft"},
+    {"F3/*(stage kto or ppo)", "the KTO and PPO stages"},
+    {"F3/*(another template)", "the rest of the templates"},
+    {"F3/*(a tokenizer that is not in this folder)", "a folder that has the tokenizer"},
     {"F4/*/dpo*", "the DPO stage"},
     {"F4/*/kto*", "the KTO stage"},
     {"F5/*", "the PPO stage"},
