@@ -105,7 +105,7 @@ static void check_columns(const struct case_of *c, const json_t *want)
 {
     const char *key;
     json_t *list;
-    char name[NAME];
+    char name[KIND];
     int64_t wrong = 0;
     void *all = (void *)(uintptr_t)want; /* jansson iterates over non-const */
     json_object_foreach((json_t *)all, key, list)
@@ -156,7 +156,7 @@ static void check_collated(const struct case_of *c, const json_t *want, bool eig
 {
     const char *key;
     json_t *array;
-    char name[NAME];
+    char name[KIND];
     int64_t wrong = 0;
     void *all = (void *)(uintptr_t)want;
     json_object_foreach((json_t *)all, key, array)
@@ -187,7 +187,7 @@ static void check_counts(const struct case_of *c, const json_t *file, int32_t si
         {"eos_token_id", c->special.eos},
         {"vocab_size_after_template", size},
     };
-    char name[NAME];
+    char name[KIND];
     int64_t wrong = 0;
     for (size_t i = 0; i < sizeof count / sizeof *count; i++) {
         const json_t *x = json_object_get(file, count[i].key);
