@@ -8,85 +8,101 @@
 
 #include "core/base/file.h"
 #include "core/base/json.h"
+#include "core/text/skim.h"
 #include "core/text/tokenizer_parts.h"
+
+enum { SPARE = 1 << 16 }; /* ids that a vocabulary may leave unused */
 
 struct load {
     struct tr_tokenizer *t;
-    const char *where; /* names the file in errors */
+    const char *where;                 /* names the file in errors */
+    struct tr_skim_part vocab, merges; /* the two tables, cut out of the file */
+    struct tr_buf scratch[2];
 };
 
-static enum tr_status load_vocab(struct load *l, const json_t *vocab, struct tr_err *err)
+/* {"token": id, ...} */
+static enum tr_status load_vocab(struct load *l, struct tr_err *err)
 {
-    const char *key;
-    size_t size;
-    json_t *id;
-    int64_t most = -1;
-    void *obj = (void *)(uintptr_t)vocab; /* jansson iterates over non-const */
-    json_object_keylen_foreach((json_t *)obj, key, size, id)
-    {
-        int64_t x = json_is_integer(id) ? json_integer_value(id) : -1;
-        if (x < 0 || x >= INT32_MAX / 4)
-            return tr_err_set(err, TR_BADARG, "%s: vocab: '%.40s' has no valid id",
-                              l->where, key);
-        if (x > most) most = x;
+    struct tr_skim s = {l->vocab.at, l->vocab.at + l->vocab.size};
+    int64_t items = l->vocab.items, n = 0;
+    if (items > INT32_MAX / 8)
+        return tr_err_set(err, TR_BADARG, "%s: vocab: too large", l->where);
+    enum tr_status st = tr_vocabulary_init(&l->t->vocabulary, (int32_t)items, err);
+    bool good = tr_skim_take(&s, '{');
+    for (; st == TR_OK && good && n < items; n++) {
+        const char *text;
+        size_t size;
+        int32_t id;
+        good = (n == 0 || tr_skim_take(&s, ',')) &&
+               tr_skim_string(&s, &l->scratch[0], &text, &size) &&
+               tr_skim_take(&s, ':') && tr_skim_int(&s, &id);
+        if (!good) break;
+        if (id >= items + SPARE)
+            return tr_err_set(err, TR_BADARG,
+                              "%s: vocab: '%.*s' has id %d, of %lld tokens", l->where,
+                              (int)(size < 40 ? size : 40), text, id, (long long)items);
+        st = tr_vocabulary_add(&l->t->vocabulary, text, size, id, err);
     }
-    enum tr_status st = tr_vocabulary_init(
-        &l->t->vocabulary, (int32_t)json_object_size(vocab), (int32_t)(most + 1), err);
-    if (st != TR_OK) return tr_err_wrap(err, st, "%s", l->where);
-    json_object_keylen_foreach((json_t *)obj, key, size, id)
-    {
-        st = tr_vocabulary_add(&l->t->vocabulary, key, size,
-                               (int32_t)json_integer_value(id), err);
-        if (st != TR_OK) return tr_err_wrap(err, st, "%s: vocab", l->where);
-    }
-    return TR_OK;
+    if (st != TR_OK) return tr_err_wrap(err, st, "%s: vocab", l->where);
+    if (good && tr_skim_take(&s, '}') && s.at == s.end) return TR_OK;
+    return tr_err_set(err, TR_BADARG, "%s: vocab: entry %lld: expected \"token\": id",
+                      l->where, (long long)n);
 }
 
 /* A merge is "a b" or ["a", "b"]. Tokens of byte-level files hold no space. */
-static bool merge_parts(const json_t *m, const char *part[2], size_t size[2])
+static bool merge_parts(struct load *l, struct tr_skim *s, const char *part[2],
+                        size_t size[2])
 {
-    if (json_is_array(m) && json_array_size(m) == 2) {
-        for (size_t i = 0; i < 2; i++) {
-            const json_t *s = json_array_get(m, i);
-            if (!json_is_string(s)) return false;
-            part[i] = json_string_value(s);
-            size[i] = json_string_length(s);
-        }
-        return true;
-    }
-    if (!json_is_string(m)) return false;
-    const char *text = json_string_value(m), *space = strchr(text, ' ');
-    if (!space || strchr(space + 1, ' ')) return false;
-    part[0] = text;
-    size[0] = (size_t)(space - text);
+    if (tr_skim_take(s, '['))
+        return tr_skim_string(s, &l->scratch[0], &part[0], &size[0]) &&
+               tr_skim_take(s, ',') &&
+               tr_skim_string(s, &l->scratch[1], &part[1], &size[1]) &&
+               tr_skim_take(s, ']');
+    if (!tr_skim_string(s, &l->scratch[0], &part[0], &size[0])) return false;
+    const char *space = memchr(part[0], ' ', size[0]);
+    if (!space) return false;
+    size_t whole = size[0];
+    size[0] = (size_t)(space - part[0]);
     part[1] = space + 1;
-    size[1] = json_string_length(m) - size[0] - 1;
-    return true;
+    size[1] = whole - size[0] - 1;
+    return !memchr(part[1], ' ', size[1]);
 }
 
-static enum tr_status load_merges(struct load *l, const json_t *merges,
-                                  struct tr_err *err)
+static enum tr_status load_merge(struct load *l, const char *part[2],
+                                 const size_t size[2], int64_t rank, struct tr_err *err)
 {
     const struct tr_vocabulary *v = &l->t->vocabulary;
-    size_t n = json_array_size(merges);
-    enum tr_status st = tr_bpe_init(&l->t->bpe, v, (int64_t)n, err);
-    for (size_t i = 0; i < n && st == TR_OK; i++) {
+    int32_t id[2];
+    for (int i = 0; i < 2; i++) {
+        id[i] = tr_vocabulary_find(v, part[i], size[i]);
+        if (id[i] >= 0) continue;
+        return tr_err_set(err, TR_BADARG,
+                          "%s: merge %lld: '%.*s' is not in the vocabulary", l->where,
+                          (long long)rank, (int)(size[i] < 40 ? size[i] : 40), part[i]);
+    }
+    enum tr_status st = tr_bpe_add(&l->t->bpe, v, id[0], id[1], (int32_t)rank, err);
+    return st == TR_OK
+               ? st
+               : tr_err_wrap(err, st, "%s: merge %lld", l->where, (long long)rank);
+}
+
+static enum tr_status load_merges(struct load *l, struct tr_err *err)
+{
+    struct tr_skim s = {l->merges.at, l->merges.at + l->merges.size};
+    int64_t n = 0;
+    enum tr_status st = tr_bpe_init(&l->t->bpe, &l->t->vocabulary, l->merges.items, err);
+    bool good = tr_skim_take(&s, '[');
+    for (; st == TR_OK && good && n < l->merges.items; n++) {
         const char *part[2];
         size_t size[2];
-        if (!merge_parts(json_array_get(merges, i), part, size))
-            return tr_err_set(err, TR_BADARG,
-                              "%s: merge %zu: expected \"a b\" or [\"a\", \"b\"]",
-                              l->where, i);
-        int32_t a = tr_vocabulary_find(v, part[0], size[0]);
-        int32_t b = tr_vocabulary_find(v, part[1], size[1]);
-        if (a < 0 || b < 0)
-            return tr_err_set(err, TR_BADARG,
-                              "%s: merge %zu: '%.40s' is not in the vocabulary", l->where,
-                              i, part[a < 0 ? 0 : 1]);
-        st = tr_bpe_add(&l->t->bpe, v, a, b, (int32_t)i, err);
-        if (st != TR_OK) return tr_err_wrap(err, st, "%s: merge %zu", l->where, i);
+        good = (n == 0 || tr_skim_take(&s, ',')) && merge_parts(l, &s, part, size);
+        if (!good) break;
+        st = load_merge(l, part, size, n, err);
     }
-    return st;
+    if (st != TR_OK || (good && tr_skim_take(&s, ']') && s.at == s.end)) return st;
+    return tr_err_set(err, TR_BADARG,
+                      "%s: merge %lld: expected \"a b\" or [\"a\", \"b\"]", l->where,
+                      (long long)n);
 }
 
 static enum tr_status refuse(const struct load *l, const char *what, const json_t *value,
@@ -136,8 +152,11 @@ static enum tr_status load_model(struct load *l, const json_t *root, struct tr_e
             err, TR_BADARG,
             "%s: model: expected a vocab object and a merges array, found %s and %s",
             l->where, tr_json_kind(vocab), tr_json_kind(merges));
-    st = load_vocab(l, vocab, err);
-    if (st == TR_OK) st = load_merges(l, merges, err);
+    if (!l->vocab.at || !l->merges.at) /* keys spelled with escapes */
+        return tr_err_set(err, TR_BADARG, "%s: model: vocab and merges can't be found",
+                          l->where);
+    st = load_vocab(l, err);
+    if (st == TR_OK) st = load_merges(l, err);
     struct tr_bpe *b = &l->t->bpe;
     if (st == TR_OK)
         st = tr_json_bool_or(model, "fuse_unk", l->where, false, &b->fuse_unk, err);
@@ -357,6 +376,22 @@ static enum tr_status load_root(struct load *l, const json_t *root, struct tr_er
     return st;
 }
 
+/* The settings as a tree, the tables as parts of the text. */
+static enum tr_status open_text(struct load *l, const char *bytes, size_t size,
+                                json_t **root, struct tr_err *err)
+{
+    struct tr_buf rest;
+    l->vocab = tr_skim_find(bytes, size, "model", "vocab");
+    l->merges = tr_skim_find(bytes, size, "model", "merges");
+    const struct tr_skim_part part[2] = {l->vocab, l->merges};
+    tr_buf_init(&rest, size + 1);
+    enum tr_status st = tr_skim_rest(bytes, size, part, 2, &rest, err);
+    if (st == TR_OK)
+        st = tr_json_parse(tr_buf_text(&rest), rest.size, l->where, root, err);
+    tr_buf_fini(&rest);
+    return st;
+}
+
 enum tr_status tr_tokenizer_parse(const char *bytes, size_t size, const char *where,
                                   struct tr_tokenizer **out, struct tr_err *err)
 {
@@ -368,14 +403,18 @@ enum tr_status tr_tokenizer_parse(const char *bytes, size_t size, const char *wh
     tr_trie_init(&t->normalized);
     t->special = (struct tr_special){-1, -1, -1, -1, false};
     t->leads = -1;
-    struct load l = {t, where};
-    enum tr_status st = tr_json_parse(bytes, size, where, &root, err);
+    struct load l = {.t = t, .where = where};
+    tr_buf_init(&l.scratch[0], size + 1);
+    tr_buf_init(&l.scratch[1], size + 1);
+    enum tr_status st = open_text(&l, bytes, size, &root, err);
     if (st == TR_OK) st = load_root(&l, root, err);
     if (st == TR_OK) {
         *out = t;
         t = NULL;
     }
     json_decref(root);
+    tr_buf_fini(&l.scratch[0]);
+    tr_buf_fini(&l.scratch[1]);
     tr_tokenizer_close(t);
     return st;
 }

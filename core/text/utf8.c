@@ -54,6 +54,18 @@ int32_t tr_utf8_point(const char *s, size_t len)
     return c;
 }
 
+size_t tr_utf8_put(int32_t c, char *out)
+{
+    if (c < 0x80) {
+        out[0] = (char)c;
+        return 1;
+    }
+    size_t n = c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+    for (size_t i = n - 1; i > 0; i--, c >>= 6) out[i] = (char)(0x80 | (c & 0x3F));
+    out[0] = (char)((0xF00 >> n & 0xF0) | c);
+    return n;
+}
+
 enum tr_status tr_utf8_repair(const char *s, size_t size, struct tr_buf *out,
                               struct tr_err *err)
 {

@@ -32,6 +32,9 @@ size_t tr_utf8_valid(const char *s, size_t size);
 /* The code point of a whole character of len bytes. */
 int32_t tr_utf8_point(const char *s, size_t len);
 
+/* Writes a code point into out, [4]; gives its bytes. */
+size_t tr_utf8_put(int32_t c, char *out);
+
 /* Appends s with damage replaced by U+FFFD. */
 enum tr_status tr_utf8_repair(const char *s, size_t size, struct tr_buf *out,
                               struct tr_err *err);

@@ -5,8 +5,6 @@
 
 #include "core/text/utf8.h"
 
-enum { SPARE = 1 << 16 }; /* ids that a file may leave unused */
-
 /* A hash that is fed byte by byte, so that a pair can be hashed without joining it. */
 static uint32_t hash_put(uint32_t h, const char *text, size_t size)
 {
@@ -68,15 +66,12 @@ static enum tr_status set_room(struct tr_vocabulary *v, int32_t room, struct tr_
     return TR_OK;
 }
 
-enum tr_status tr_vocabulary_init(struct tr_vocabulary *v, int32_t words, int32_t count,
+enum tr_status tr_vocabulary_init(struct tr_vocabulary *v, int32_t words,
                                   struct tr_err *err)
 {
     *v = (struct tr_vocabulary){0};
-    if (words < 0 || count < 0 || count - words > SPARE)
-        return tr_err_set(err, TR_BADARG, "vocabulary: %d words, but ids up to %d", words,
-                          count - 1);
     make_alphabet(v);
-    enum tr_status st = set_room(v, count + 16, err);
+    enum tr_status st = set_room(v, words + 16, err);
     if (st == TR_OK) st = set_slots(v, words + 16, err);
     return st;
 }
@@ -139,7 +134,7 @@ enum tr_status tr_vocabulary_add(struct tr_vocabulary *v, const char *text, size
                                  int32_t id, struct tr_err *err)
 {
     enum tr_status st = TR_OK;
-    if (id < 0 || id - v->words > SPARE + 1 || size > INT32_MAX / 4)
+    if (id < 0 || id >= INT32_MAX / 4 || size > INT32_MAX / 4)
         return tr_err_set(err, TR_BADARG, "token '%.40s': id %d is out of range", text,
                           id);
     if (tr_vocabulary_find(v, text, size) >= 0)
@@ -196,15 +191,8 @@ size_t tr_vocabulary_spell(const struct tr_vocabulary *v, const char *bytes, siz
                            char *out)
 {
     size_t n = 0;
-    for (size_t i = 0; i < size; i++) {
-        int32_t c = v->byte_point[(unsigned char)bytes[i]];
-        if (c < 0x80) {
-            out[n++] = (char)c;
-        } else {
-            out[n++] = (char)(0xC0 | (c >> 6));
-            out[n++] = (char)(0x80 | (c & 0x3F));
-        }
-    }
+    for (size_t i = 0; i < size; i++)
+        n += tr_utf8_put(v->byte_point[(unsigned char)bytes[i]], out + n);
     return n;
 }
 

@@ -40,10 +40,11 @@ struct tr_vocabulary {
     int32_t byte_point[256];
 };
 
-/* Room for `words` words with ids below `count`; more can be added later. */
-enum tr_status tr_vocabulary_init(struct tr_vocabulary *v, int32_t words, int32_t count,
+/* Room for `words` words at first. */
+enum tr_status tr_vocabulary_init(struct tr_vocabulary *v, int32_t words,
                                   struct tr_err *err);
-/* TR_BADARG when the id or the spelling is taken, negative, or far beyond the others. */
+/* TR_BADARG when the id or the spelling is taken. The table grows to hold the id: the caller
+ * bounds ids. */
 enum tr_status tr_vocabulary_add(struct tr_vocabulary *v, const char *text, size_t size,
                                  int32_t id, struct tr_err *err);
 int32_t tr_vocabulary_find(const struct tr_vocabulary *v, const char *text, size_t size);
