@@ -113,7 +113,8 @@ void tr_attention_forward(const struct tr_exec *ex, const struct tr_attention *a
     check(a, span, S);
     if (group > TR_TILE_ROWS) c.heads = 1;
     c.queries = TR_TILE_ROWS / c.heads;
-    if (count_tiles(&c, c.queries, a->H / c.heads) < SHARE * tr_team_threads(ex->team)) {
+    const int threads = tr_team_threads(ex->team);
+    if (threads > 1 && count_tiles(&c, c.queries, a->H / c.heads) < SHARE * threads) {
         c.heads = 1;
         c.queries = TR_TILE_ROWS;
     }

@@ -3,12 +3,14 @@
 
 #include <stdlib.h>
 
+#include "kernels/blas.h"
 #include "kernels/kernels.h"
 
 int tr_exec_init(struct tr_exec *ex, const char *isa, int threads, enum tr_math math)
 {
     const char *wanted = isa ? isa : getenv("TROUPE_ISA");
     if (wanted && !*wanted) wanted = NULL; /* an empty variable is an unset one */
+    if (math == TR_MATH_OPENBLAS) tr_blas_init();
     *ex = (struct tr_exec){.k = tr_kernels_pick(wanted), .math = math};
     if (!ex->k) return -1;
     ex->team = tr_team_create(threads);

@@ -6,12 +6,16 @@
 #include <stddef.h>
 #include <string.h>
 
-static const struct tr_kernels scalar = {"scalar", NULL, NULL, NULL};
+static const struct tr_kernels scalar = {"scalar", &tr_product_scalar, &tr_vector_scalar,
+                                         &tr_attention_scalar};
 
 #ifdef __x86_64__
-static const struct tr_kernels scalar_fma = {"scalar", NULL, NULL, NULL};
-static const struct tr_kernels avx2 = {"avx2", NULL, NULL, NULL};
-static const struct tr_kernels avx512 = {"avx512", NULL, NULL, NULL};
+static const struct tr_kernels scalar_fma = {
+    "scalar", &tr_product_scalar_fma, &tr_vector_scalar_fma, &tr_attention_scalar_fma};
+static const struct tr_kernels avx2 = {"avx2", &tr_product_avx2, &tr_vector_avx2,
+                                       &tr_attention_avx2};
+static const struct tr_kernels avx512 = {"avx512", &tr_product_avx512, &tr_vector_avx512,
+                                         &tr_attention_avx512};
 #endif
 
 /* Fills row with what this CPU can run, plainest first; returns how many. */

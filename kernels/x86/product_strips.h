@@ -1,0 +1,156 @@
+/* product_strips.h - strips of a product in vector registers, for any width of vector.
+ *
+ * What it is for. product_avx2.c and product_avx512.c define a vector type VEC of WIDTH floats
+ * and its operations, then include this file, which is therefore compiled twice from one
+ * source: a test of one width is a test of the logic of both.
+ *
+ * The data. A panel of 16 lanes is PER = 16 / WIDTH vectors. The sums of R rows by P panels,
+ * R * P * PER vectors, stay in registers over the whole depth: at least 8 of them where it can
+ * be (two multiply-adds a cycle, each taking four) and at most 12 of AVX2's 16 registers, 28
+ * of AVX-512's 32. With few rows the speed is that of reading B, and one stream of B does not
+ * keep the memory busy: so one to three rows walk several panels at once.
+ *
+ * No guard: it is the body of the two files that include it, and all in it is static. */
+#include <stddef.h>
+
+#include "kernels/product.h"
+
+enum { PER = TR_LANES / WIDTH };
+
+enum b_type { B_F32, B_BF16 };
+
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE VEC load_b(const void *b, int64_t at, enum b_type type)
+{
+    return type == B_F32 ? vec_load((const float *)b + at)
+                         : vec_widen((const uint16_t *)b + at);
+}
+
+/* R rows, P panels: the chains of s from panel p on; A's element (r, d) is at
+ * a[r * a_row + d * a_step]. R, P, type and a_step are constants where this is called, so every
+ * loop but the one over d vanishes. */
+INLINE void strip(const struct tr_strip *s, int64_t p, int R, int P, enum b_type type,
+                  int64_t a_row, int64_t a_step)
+{
+    VEC acc[MOST_ROWS][MOST_PANELS * PER];
+    const float *a = s->a;
+    float *c = s->c + p * s->c_panel;
+    UNROLL for (int r = 0; r < R; r++)
+        UNROLL for (int v = 0; v < P * PER; v++)
+            acc[r][v] = s->more ? vec_load(c + r * s->c_row + v / PER * s->c_panel +
+                                           v % PER * WIDTH)
+                                : vec_zero();
+    for (int64_t d = 0; d < s->depth; d++) {
+        VEC w[MOST_PANELS * PER];
+        UNROLL for (int v = 0; v < P * PER; v++)
+            w[v] = load_b(s->b, (p + v / PER) * s->b_panel + d * TR_LANES + v % PER * WIDTH,
+                          type);
+        UNROLL for (int r = 0; r < R; r++) {
+            const VEC x = vec_all(a[r * a_row + d * a_step]);
+            UNROLL for (int v = 0; v < P * PER; v++)
+                acc[r][v] = vec_fma(x, w[v], acc[r][v]);
+        }
+    }
+    UNROLL for (int r = 0; r < R; r++)
+        UNROLL for (int v = 0; v < P * PER; v++)
+            vec_store(c + r * s->c_row + v / PER * s->c_panel + v % PER * WIDTH, acc[r][v]);
+}
+
+/* All panels of s, P at a time and the rest one at a time. */
+INLINE void walk(const struct tr_strip *s, int R, int P, enum b_type type, int64_t a_row,
+                 int64_t a_step)
+{
+    int64_t p = 0;
+    for (; p + P <= s->panels; p += P) strip(s, p, R, P, type, a_row, a_step);
+    for (; p < s->panels; p++) strip(s, p, R, 1, type, a_row, a_step);
+}
+
+INLINE void direct_any(const struct tr_strip *s, enum b_type type)
+{
+#define CASE(R, P)                                                                       \
+    case R: walk(s, R, P, type, s->a_row, 1); break;
+    switch (s->rows) {
+        EACH_DIRECT(CASE)
+    default: break;
+    }
+#undef CASE
+}
+
+static void direct(const struct tr_strip *s)
+{
+    direct_any(s, B_F32);
+}
+
+static void direct_bf16(const struct tr_strip *s)
+{
+    direct_any(s, B_BF16);
+}
+
+static void packed(const struct tr_strip *s)
+{
+#define CASE(R, P)                                                                       \
+    case R: walk(s, R, P, B_F32, 1, R); break;
+    switch (s->rows) {
+        EACH_PACKED(CASE)
+    default: break;
+    }
+#undef CASE
+}
+
+/* Four rows by four depths, turned in registers. */
+INLINE void pack_4x4(const float *a, int64_t a_row, int64_t out_row, float *out)
+{
+    __m128 x0 = _mm_loadu_ps(a), x1 = _mm_loadu_ps(a + a_row);
+    __m128 x2 = _mm_loadu_ps(a + 2 * a_row), x3 = _mm_loadu_ps(a + 3 * a_row);
+    _MM_TRANSPOSE4_PS(x0, x1, x2, x3);
+    _mm_storeu_ps(out, x0);
+    _mm_storeu_ps(out + out_row, x1);
+    _mm_storeu_ps(out + 2 * out_row, x2);
+    _mm_storeu_ps(out + 3 * out_row, x3);
+}
+
+/* Two rows by four depths. */
+INLINE void pack_2x4(const float *a, int64_t a_row, int64_t out_row, float *out)
+{
+    const __m128 x0 = _mm_loadu_ps(a), x1 = _mm_loadu_ps(a + a_row);
+    const __m128 lo = _mm_unpacklo_ps(x0, x1), hi = _mm_unpackhi_ps(x0, x1);
+    _mm_storel_pi((__m64 *)(void *)out, lo);
+    _mm_storeh_pi((__m64 *)(void *)(out + out_row), lo);
+    _mm_storel_pi((__m64 *)(void *)(out + 2 * out_row), hi);
+    _mm_storeh_pi((__m64 *)(void *)(out + 3 * out_row), hi);
+}
+
+static void pack(const float *a, int64_t a_row, int rows, int64_t depth, float *out)
+{
+    int64_t d = 0;
+    for (; d + 4 <= depth; d += 4) {
+        const float *from = a + d;
+        float *to = out + d * rows;
+        int r = 0;
+        for (; r + 4 <= rows; r += 4)
+            pack_4x4(from + r * a_row, a_row, rows, to + r);
+        if (r + 2 <= rows) {
+            pack_2x4(from + r * a_row, a_row, rows, to + r);
+            r += 2;
+        }
+        if (r < rows)
+            for (int i = 0; i < 4; i++) to[i * rows + r] = from[r * a_row + i];
+    }
+    for (; d < depth; d++)
+        for (int r = 0; r < rows; r++) out[d * rows + r] = a[r * a_row + d];
+}
+
+static void turn(const float *w, float *out)
+{
+    for (int i = 0; i < TR_LANES; i += 4)
+        for (int j = 0; j < TR_LANES; j += 4)
+            pack_4x4(w + i * TR_LANES + j, TR_LANES, TR_LANES, out + j * TR_LANES + i);
+}
+
+static void widen(const uint16_t *x, int64_t n, float *y)
+{
+    int64_t i = 0;
+    for (; i + WIDTH <= n; i += WIDTH) vec_store(y + i, vec_widen(x + i));
+    for (; i < n; i++) y[i] = _mm_cvtss_f32(_mm_castsi128_ps(_mm_cvtsi32_si128(x[i] << 16)));
+}
