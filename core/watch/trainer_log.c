@@ -1,0 +1,107 @@
+#include "core/watch/trainer_log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/base/file.h"
+#include "core/base/json.h"
+
+double tr_round_decimals(double x, int decimals)
+{
+    char text[64];
+    if (!isfinite(x) || fabs(x) > 1e15) return x;
+    snprintf(text, sizeof text, "%.*f", decimals, x);
+    return strtod(text, NULL);
+}
+
+void tr_clock_text(double seconds, char *out, size_t size)
+{
+    long long s = seconds > 0 && seconds < 1e12 ? (long long)seconds : 0;
+    snprintf(out, size, "%lld:%02lld:%02lld", s / 3600, s / 60 % 60, s % 60);
+}
+
+/* 0 when the number was put, or is none that JSON knows. */
+static int put_real(json_t *obj, const char *key, double x)
+{
+    return isfinite(x) ? json_object_set_new(obj, key, json_real(x)) : 0;
+}
+
+static json_t *line_of(const struct tr_log_entry *e)
+{
+    char elapsed[32];
+    char remaining[32];
+    json_t *line = json_object();
+    tr_clock_text(e->elapsed, elapsed, sizeof elapsed);
+    tr_clock_text(e->remaining, remaining, sizeof remaining);
+    int bad = json_object_set_new(line, "current_steps", json_integer(e->step));
+    bad |= json_object_set_new(line, "total_steps", json_integer(e->total));
+    if (e->has_loss) {
+        bad |= put_real(line, "loss", tr_round_decimals(e->loss, 4));
+        bad |= put_real(line, "lr", e->lr);
+    }
+    bad |= put_real(line, "epoch", e->epoch);
+    double share = 100.0 * (double)e->step / (double)e->total;
+    bad |= put_real(line, "percentage", tr_round_decimals(share, 2));
+    bad |= json_object_set_new(line, "elapsed_time", json_string(elapsed));
+    bad |= json_object_set_new(line, "remaining_time", json_string(remaining));
+    if (e->skipped)
+        bad |= json_object_set_new(line, "skipped_steps", json_integer(e->skipped));
+    if (!bad) return line;
+    json_decref(line);
+    return NULL;
+}
+
+json_t *tr_trainer_log_history(const struct tr_log_entry *e)
+{
+    json_t *h = json_object();
+    int bad = put_real(h, "epoch", e->epoch);
+    bad |= put_real(h, "grad_norm", e->grad_norm);
+    bad |= put_real(h, "learning_rate", e->lr);
+    bad |= put_real(h, "loss", tr_round_decimals(e->loss, 4));
+    bad |= json_object_set_new(h, "step", json_integer(e->step));
+    if (!bad) return h;
+    json_decref(h);
+    return NULL;
+}
+
+static enum tr_status append(const char *path, const char *text, size_t size,
+                             struct tr_err *err)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    if (fd < 0) return tr_err_set(err, TR_IO, "%s: %s", path, strerror(errno));
+    ssize_t wrote = write(fd, text, size);
+    int fault = wrote == (ssize_t)size ? 0 : wrote < 0 ? errno : ENOSPC;
+    if (close(fd) && !fault) fault = errno;
+    return fault ? tr_err_set(err, TR_IO, "%s: %s", path, strerror(fault)) : TR_OK;
+}
+
+enum tr_status tr_trainer_log_append(const char *dir, const struct tr_log_entry *e,
+                                     struct tr_err *err)
+{
+    char path[1024];
+    enum tr_status st = tr_path_join(path, sizeof path, dir, "trainer_log.jsonl", err);
+    if (st != TR_OK) return st;
+    json_t *line = line_of(e);
+    char *text = line ? tr_json_text(line, 0) : NULL;
+    json_decref(line);
+    if (!text) return tr_err_set(err, TR_NOMEM, "%s: no memory for a line", path);
+    size_t size = strlen(text);
+    text[size] = '\n'; /* over the terminator: append takes a size */
+    st = append(path, text, size + 1, err);
+    free(text);
+    return st;
+}
+
+enum tr_status tr_trainer_log_clear(const char *dir, struct tr_err *err)
+{
+    char path[1024];
+    enum tr_status st = tr_path_join(path, sizeof path, dir, "trainer_log.jsonl", err);
+    if (st == TR_OK && unlink(path) && errno != ENOENT)
+        st = tr_err_set(err, TR_IO, "%s: %s", path, strerror(errno));
+    return st;
+}

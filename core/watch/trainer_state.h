@@ -1,0 +1,59 @@
+/* trainer_state.h - trainer_state.json: how far a run is, for the peer's tools and for resuming.
+ *
+ * The data. The peer's fields, and one of our own, `troupe`, with what a resumed run must be given
+ * back (counters with all their digits) and what it must agree with (the data and their order).
+ *
+ * Invariants.
+ *   1. read(write(x)) = x for all that resuming needs.
+ *   2. A state of another run (other data, batches, order, stage) is refused by name. */
+#ifndef TR_WATCH_TRAINER_STATE_H
+#define TR_WATCH_TRAINER_STATE_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/base/err.h"
+#include "core/learn/stage.h"
+
+/* What makes a run the same run. */
+struct tr_run_identity {
+    const char *stage;
+    int64_t examples, batch, accumulation, seed;
+    bool shuffle, drop_last;
+    int64_t tokens; /* of all examples: another dataset shows */
+};
+
+struct tr_trainer_state {
+    struct tr_run_identity run;
+    struct tr_stage_progress progress;
+    double window_loss; /* sum and count since the last log entry */
+    int64_t window_steps;
+    double elapsed; /* seconds of training, earlier runs included */
+    double epoch, epochs, flos;
+    int64_t total_steps;
+    double logging_steps, save_steps;
+    json_t *history; /* borrows: log_history */
+};
+
+enum tr_status tr_trainer_state_write(const char *dir, const struct tr_trainer_state *s,
+                                      struct tr_err *err);
+
+/* Fills progress, window, elapsed and *history (owned by the caller) from DIR. TR_BADARG names
+ * what differs from `run`. */
+enum tr_status tr_trainer_state_read(const char *dir, const struct tr_run_identity *run,
+                                     struct tr_trainer_state *out, json_t **history,
+                                     struct tr_err *err);
+
+/* train_results.json and all_results.json. */
+struct tr_train_results {
+    double epoch, flos, loss, seconds;
+    int64_t samples, steps; /* of the whole run, as the peer divides them */
+    int64_t skipped;
+};
+enum tr_status tr_train_results_write(const char *dir, const struct tr_train_results *r,
+                                      struct tr_err *err);
+/* The same as the last entry of log_history. The caller owns it; NULL when memory is out. */
+json_t *tr_train_results_history(const struct tr_train_results *r, int64_t step);
+
+#endif
