@@ -1,0 +1,156 @@
+#include "tests/golden/steps.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/golden/rows.h"
+
+struct tr_learner *tr_steps_open(struct tr_golden *g, const char *name, const char *model,
+                                 bool bf16, int64_t tokens, int64_t sequences)
+{
+    struct tr_err err = {0};
+    struct tr_learner *l = NULL;
+    struct tr_learner_start s = {.model = model,
+                                 .lm_head = true,
+                                 .bf16 = bf16,
+                                 .max_tokens = tokens,
+                                 .max_sequences = sequences};
+    if (tr_learner_open(g->ex, &s, &l, &err) != TR_OK)
+        tr_golden_fail(g, name, "%s", err.text);
+    return l;
+}
+
+bool tr_steps_run(struct tr_golden *g, const char *name, struct tr_learner *l,
+                  const struct tr_st *batches, const char *prefix, double weight_decay,
+                  const float **grad, struct tr_learn_result *out)
+{
+    struct tr_rows r;
+    struct tr_err err = {0};
+    if (!tr_rows_read(g, name, batches, prefix, &r)) return false;
+    struct tr_learn_task task = {
+        .objective = TR_LEARN_TOKENS,
+        .seq = {.S = r.B, .T = r.n, .start = r.start, .token = r.token, .label = r.label},
+        .divisor = (double)r.targets,
+        .update = {.lr = 1e-3,
+                   .beta1 = 0.9,
+                   .beta2 = 0.999,
+                   .eps = 1e-8,
+                   .weight_decay = weight_decay,
+                   .max_grad_norm = 1.0},
+    };
+    enum tr_status st = grad ? tr_learner_gradient(l, &task, out, grad, &err)
+                             : tr_learner_step(l, &task, out, &err);
+    if (st != TR_OK) tr_golden_fail(g, name, "%s", err.text);
+    tr_rows_fini(&r);
+    return st == TR_OK;
+}
+
+static int descending(const void *a, const void *b)
+{
+    double x = *(const double *)a;
+    double y = *(const double *)b;
+    return x > y ? -1 : x < y;
+}
+
+/* Differences of every stride-th entry of one tensor, appended to all; the largest over the
+ * tensor's largest entry goes into *relative. */
+static bool tensor_errors(const struct tr_golden *g, const struct tr_learner *l,
+                          const float *flat, const struct tr_st_tensor *t, int64_t stride,
+                          double *all, int64_t *n, double *relative)
+{
+    const struct tr_param *p = tr_params_find(tr_learner_params(l), t->name);
+    int64_t size = p ? p->N * (p->K ? p->K : 1) : 0;
+    if (!p || t->count != (size + stride - 1) / stride) return false;
+    float *hf = malloc((size_t)size * sizeof *hf);
+    float *want = malloc((size_t)t->count * sizeof *want);
+    double top = 0;
+    double worst = 0;
+    bool good = hf && want && tr_st_floats(t, 0, t->count, want, NULL) == TR_OK;
+    if (good) {
+        tr_params_unpack(g->ex, p, flat, hf);
+        for (int64_t i = 0; i < t->count; i++) {
+            double e = fabs((double)hf[i * stride] - (double)want[i]);
+            if (isnan(e)) e = INFINITY;
+            top = fmax(top, fabs((double)want[i]));
+            worst = fmax(worst, e);
+            all[(*n)++] = e;
+        }
+        if (top > 0) *relative = fmax(*relative, worst / top);
+    }
+    free(hf);
+    free(want);
+    return good;
+}
+
+void tr_steps_compare(struct tr_golden *g, const char *name, const struct tr_learner *l,
+                      const float *flat, const char *path, int64_t stride,
+                      double quantile, double max, bool relative)
+{
+    struct tr_err err = {0};
+    struct tr_st *f = NULL;
+    char at[600];
+    int64_t n = 0;
+    double rel = 0;
+    double *all = malloc((size_t)tr_params_total(tr_learner_params(l)) * sizeof *all);
+    if (!all || tr_st_open(path, &f, &err) != TR_OK) {
+        tr_golden_fail(g, name, "%s", err.text);
+        goto done;
+    }
+    for (int64_t i = 0; i < tr_st_count(f); i++) {
+        const struct tr_st_tensor *t = tr_st_get(f, i);
+        if (tensor_errors(g, l, flat, t, stride, all, &n, &rel)) continue;
+        tr_golden_fail(g, name, "%s: not a tensor of the model, or of another size",
+                       t->name);
+        goto done;
+    }
+    if (relative) {
+        tr_golden_case(g, name, rel, max);
+        goto done;
+    }
+    qsort(all, (size_t)n, sizeof *all, descending);
+    snprintf(at, sizeof at, "%s/quantile", name);
+    tr_golden_case(g, at, n ? all[n / 1000] : NAN, quantile);
+    snprintf(at, sizeof at, "%s/max", name);
+    tr_golden_case(g, at, n ? all[0] : NAN, max);
+done:
+    tr_st_close(f);
+    free(all);
+}
+
+void tr_steps_checksums(struct tr_golden *g, const char *name, const struct tr_learner *l,
+                        const float *flat, const json_t *sums, double tolerance)
+{
+    const char *tensor = NULL;
+    json_t *want = NULL;
+    double worst = 0;
+    json_object_foreach((json_t *)(uintptr_t)sums, tensor, want)
+    {
+        const struct tr_param *p = tr_params_find(tr_learner_params(l), tensor);
+        int64_t size = p ? p->N * (p->K ? p->K : 1) : 0;
+        float *hf = malloc((size_t)(size + 1) * sizeof *hf);
+        double sum = 0;
+        double abs = 0;
+        double square = 0;
+        if (!p || !hf) {
+            tr_golden_fail(g, name, "%s: not a tensor of the model", tensor);
+            free(hf);
+            return;
+        }
+        tr_params_unpack(g->ex, p, flat, hf);
+        for (int64_t i = 0; i < size; i++) {
+            sum += (double)hf[i];
+            abs += fabs((double)hf[i]);
+            square += (double)hf[i] * (double)hf[i];
+        }
+        free(hf);
+        double want_abs = json_number_value(json_object_get(want, "abs"));
+        double want_l2 = json_number_value(json_object_get(want, "l2"));
+        double e = fabs(sum - json_number_value(json_object_get(want, "sum"))) / want_abs;
+        e = fmax(e, fabs(abs - want_abs) / want_abs);
+        e = fmax(e, fabs(sqrt(square) - want_l2) / want_l2);
+        worst = isnan(e) ? INFINITY : fmax(worst, e);
+    }
+    tr_golden_case(g, name, worst, tolerance);
+}
