@@ -1,0 +1,84 @@
+/* The command `troupe`: one row a subcommand, each in a file of its own. */
+#include <stdio.h>
+#include <string.h>
+
+#include "launch/cli/import.h"
+#include "launch/cli/train.h"
+#include "launch/version.h"
+
+enum { EXIT_MISTAKE = 2 };
+
+struct command {
+    const char *name;
+    int (*run)(int argc, char **argv); /* argv[0] is the name */
+    const char *brief;
+    const char *help;
+};
+
+static const struct command commands[] = {
+    {"train", tr_cli_train, "run a stage (pt, sft, rm) from a run.yaml",
+     "troupe train RUN.YAML [KEY=VALUE ...]\n"
+     "\n"
+     "Trains as LLaMA-Factory's configuration says; keys on the command line win.\n"
+     "What a key does not change here is noted, what it would change is refused.\n"
+     "Own keys: threads, math (exact|openblas), compat (llamafactory-0.9.3).\n"
+     "\n"
+     "Ctrl-C finishes the step, saves a checkpoint and exits with 130; go on with\n"
+     "resume_from_checkpoint=true. Exit codes: 1 failed, 2 a mistake in what was asked.\n"},
+    {"import", tr_cli_import, "make a model folder out of a GGUF file",
+     "troupe import MODEL.gguf DIR\n"
+     "\n"
+     "Writes config.json, model.safetensors, tokenizer.json and the chat template\n"
+     "into DIR. F32, F16, BF16, Q4_0, Q4_1 and Q8_0 tensors are read.\n"},
+};
+enum { COMMANDS = sizeof commands / sizeof *commands };
+
+static const struct command *find(const char *name)
+{
+    for (int i = 0; i < COMMANDS; i++)
+        if (!strcmp(commands[i].name, name)) return &commands[i];
+    return NULL;
+}
+
+static int usage(FILE *to, int code)
+{
+    fprintf(to, "usage: troupe COMMAND [ARGUMENTS]\n\n");
+    for (int i = 0; i < COMMANDS; i++)
+        fprintf(to, "  %-12s %s\n", commands[i].name, commands[i].brief);
+    fprintf(to, "  %-12s %s\n  %-12s %s\n", "help COMMAND", "say more", "version",
+            "print the version");
+    fprintf(to,
+            "\nInstruction set: TROUPE_ISA=scalar|avx2|avx512 (the best by default).\n");
+    return code;
+}
+
+static int unknown(const char *name)
+{
+    fprintf(stderr, "troupe: %s: no such command; `troupe help` lists them\n", name);
+    return EXIT_MISTAKE;
+}
+
+static int help(const char *name)
+{
+    const struct command *c = find(name);
+    if (!c) return unknown(name);
+    fputs(c->help, stdout);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) return usage(stderr, EXIT_MISTAKE);
+    const char *name = argv[1];
+    if (!strcmp(name, "help") || !strcmp(name, "--help") || !strcmp(name, "-h"))
+        return argc > 2 ? help(argv[2]) : usage(stdout, 0);
+    if (!strcmp(name, "version") || !strcmp(name, "--version")) {
+        printf("troupe %s\n", TR_VERSION);
+        return 0;
+    }
+    const struct command *c = find(name);
+    if (!c) return unknown(name);
+    if (argc > 2 && (!strcmp(argv[2], "--help") || !strcmp(argv[2], "-h")))
+        return help(name);
+    return c->run(argc - 1, argv + 1);
+}

@@ -1,0 +1,219 @@
+/* Opening a run: what the options name is loaded and checked, cheapest first, so that a mistake is
+ * told in the first second. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "actors/checkpoint.h"
+#include "core/base/clock.h"
+#include "core/base/file.h"
+#include "core/watch/trainer_log.h"
+#include "launch/stage_parts.h"
+
+/* The rules of the peer: a folder with weights is not written over unless that is said; one with
+ * checkpoints is gone on from. */
+static enum tr_status find_resume(const struct tr_options *o, char *path, size_t size,
+                                  struct tr_err *err)
+{
+    static const char *const weights[] = {
+        "model.safetensors", "model.safetensors.index.json", "adapter_model.safetensors"};
+    char at[1024];
+    int64_t last = tr_checkpoint_last(o->output.dir);
+    path[0] = 0;
+    if (o->output.resume) {
+        if (tr_path_is_dir(o->output.resume)) {
+            snprintf(path, size, "%s", o->output.resume);
+            return TR_OK;
+        }
+        return tr_err_set(err, TR_BADARG, "resume_from_checkpoint: %s: no such folder",
+                          o->output.resume);
+    }
+    if (o->output.resume_last && last < 0)
+        return tr_err_set(err, TR_BADARG, "resume_from_checkpoint: no checkpoint in %s",
+                          o->output.dir);
+    if (last >= 0 && (o->output.resume_last || !o->output.overwrite))
+        return tr_checkpoint_name(o->output.dir, last, false, path, size, err);
+    for (size_t i = 0; !o->output.overwrite && i < sizeof weights / sizeof *weights;
+         i++) {
+        enum tr_status st = tr_path_join(at, sizeof at, o->output.dir, weights[i], err);
+        if (st != TR_OK) return st;
+        if (tr_path_exists(at))
+            return tr_err_set(err, TR_BADARG,
+                              "output_dir %s: holds a model already; set "
+                              "overwrite_output_dir: true or name another",
+                              o->output.dir);
+    }
+    return TR_OK;
+}
+
+static enum tr_status load_examples(struct tr_stage_parts *p, struct tr_err *err)
+{
+    struct tr_buf notes;
+    tr_buf_init(&notes, 1 << 20);
+    enum tr_status st = tr_tokenizer_open(p->o->model.path, &p->tokenizer, err);
+    if (st == TR_OK)
+        st = tr_examples_load(&p->o->data, p->tokenizer, &p->examples, &notes, err);
+    for (const char *line = tr_buf_text(&notes); st == TR_OK && *line;) {
+        size_t n = strcspn(line, "\n");
+        tr_log_warn(p->watch->log, "%.*s", (int)n, line);
+        line += n + (line[n] != 0);
+    }
+    tr_buf_fini(&notes);
+    return st;
+}
+
+static int64_t all_tokens(const struct tr_examples *e)
+{
+    int64_t n = 0;
+    for (int64_t i = 0; i < tr_examples_count(e); i++) {
+        const struct tr_example *x = tr_examples_get(e, i);
+        for (int k = 0; k < x->n; k++) n += x->seq[k].count;
+    }
+    return n;
+}
+
+static int64_t every(double setting, int64_t total)
+{
+    if (setting >= 1) return (int64_t)setting;
+    int64_t n = (int64_t)(setting * (double)total);
+    return n + ((double)n < setting * (double)total); /* rounded up, as the peer does */
+}
+
+static enum tr_status make_plan(struct tr_stage_parts *p, struct tr_err *err)
+{
+    static const char *const stages[] = {"pt", "sft", "rm", "dpo", "kto", "ppo"};
+    struct tr_stage_options stage;
+    enum tr_status st = tr_options_stage(p->o, &stage, err);
+    if (st != TR_OK) return st;
+    stage.stop = tr_tokenizer_special(p->tokenizer).eos;
+    st = tr_stage_create(&stage, p->examples, &p->plan, err);
+    if (st != TR_OK) return st;
+    const struct tr_plan *plan = tr_stage_steps(p->plan);
+    p->log_every = every(p->o->output.logging_steps, plan->total);
+    if (p->o->output.save_strategy == TR_SAVE_STEPS)
+        p->save_every = every(p->o->output.save_steps, plan->total);
+    if (p->o->output.save_strategy == TR_SAVE_EPOCH)
+        p->save_every = plan->steps_per_epoch;
+    p->identity = (struct tr_run_identity){
+        .stage = stages[p->o->stage],
+        .examples = plan->examples,
+        .tokens = all_tokens(p->examples),
+        .batch = plan->batch,
+        .accumulation = plan->accumulation,
+        .seed = (int64_t)plan->seed,
+        .shuffle = plan->shuffle,
+        .drop_last = plan->drop_last,
+    };
+    return TR_OK;
+}
+
+/* Activations are recomputed when that is asked for, or when keeping them would take more than
+ * three quarters of what the host has: it costs time and changes no bit. */
+static enum tr_status choose_recompute(const struct tr_stage_parts *p,
+                                       struct tr_learner_start *start, struct tr_err *err)
+{
+    struct tr_memory need;
+    char text[256];
+    size_t there = 0;
+    start->recompute = p->o->model.recompute == 1;
+    enum tr_status st = tr_memory_available("", &there, err);
+    if (st == TR_OK) st = tr_learner_memory(start, &need, err);
+    if (st != TR_OK) return st;
+    bool open = p->o->model.recompute < 0 && !p->o->model.never_recompute;
+    if (open && need.total > there / 4 * 3) {
+        start->recompute = true;
+        st = tr_learner_memory(start, &need, err);
+    }
+    tr_memory_text(&need, text, sizeof text);
+    tr_log_info(p->watch->log, "memory: %s, %.1f GiB available%s", text,
+                (double)there / 1073741824.0,
+                start->recompute ? ", activations recomputed" : "");
+    return st;
+}
+
+static enum tr_status open_learner(struct tr_stage_parts *p, struct tr_err *err)
+{
+    struct tr_arch arch;
+    enum tr_status st = tr_arch_load(p->o->model.path, &arch, NULL, err);
+    if (st != TR_OK) return st;
+    bool rm = p->o->stage == TR_RM;
+    struct tr_learner_start start = {
+        .model = p->o->model.path,
+        .from_scratch = p->o->model.from_scratch,
+        .seed = (uint64_t)p->o->steps.seed,
+        .lm_head = !rm || !arch.tied, /* an untied one is kept for the folder's sake */
+        .value_head = rm,
+        .bf16 = p->o->model.bf16,
+    };
+    if (tr_tokenizer_size(p->tokenizer) > arch.V)
+        tr_log_warn(p->watch->log,
+                    "the tokenizer has %d ids, the model's vocabulary %lld: ids beyond "
+                    "it are refused when they occur",
+                    (int)tr_tokenizer_size(p->tokenizer), (long long)arch.V);
+    tr_stage_micro_batch(p->plan, &start.max_tokens, &start.max_sequences);
+    st = choose_recompute(p, &start, err);
+    if (st == TR_OK) st = tr_learner_open(p->ex, &start, &p->learner, err);
+    return st;
+}
+
+/* The peer's estimate: 6 operations a token and parameter outside the embedding. */
+static double flos_per_token(const struct tr_params *params)
+{
+    int64_t n = 0;
+    for (int64_t i = 0; i < tr_params_count(params); i++)
+        n += tr_param_elements(tr_params_get(params, i));
+    return 6.0 * (double)(n - tr_param_elements(tr_params_outer(params)->embed));
+}
+
+static enum tr_status resume(struct tr_stage_parts *p, const char *path,
+                             struct tr_err *err)
+{
+    struct tr_trainer_state state = {0};
+    json_t *history = NULL;
+    enum tr_status st = tr_trainer_state_read(path, &p->identity, &state, &history, err);
+    if (st == TR_OK) st = tr_stage_seek(p->plan, &state.progress, err);
+    if (st == TR_OK) st = tr_checkpoint_read(p->learner, path, err);
+    if (st != TR_OK) {
+        json_decref(history);
+        return tr_err_wrap(err, st, "resume");
+    }
+    json_decref(p->history);
+    p->history = history;
+    p->window_loss = state.window_loss;
+    p->window_steps = state.window_steps;
+    p->before = state.elapsed;
+    tr_log_info(p->watch->log, "going on from %s, step %lld", path,
+                (long long)state.progress.step);
+    return TR_OK;
+}
+
+enum tr_status tr_stage_open(struct tr_stage_parts *p, struct tr_err *err)
+{
+    char path[1024];
+    p->line = tr_progress_line_on(p->watch->progress_fd);
+    p->history = json_array();
+    if (!p->history) return tr_err_set(err, TR_NOMEM, "a run: no memory");
+    enum tr_status st = find_resume(p->o, path, sizeof path, err);
+    if (st == TR_OK) st = load_examples(p, err);
+    if (st == TR_OK) st = make_plan(p, err);
+    if (st == TR_OK) st = open_learner(p, err);
+    if (st == TR_OK && path[0]) st = resume(p, path, err);
+    if (st == TR_OK) st = tr_dir_make(p->o->output.dir, err);
+    if (st == TR_OK) st = tr_checkpoint_prune(p->o->output.dir, -1, -1, err);
+    if (st == TR_OK && !path[0]) st = tr_trainer_log_clear(p->o->output.dir, err);
+    if (st != TR_OK) return st;
+    p->flos_per_token = flos_per_token(tr_learner_params(p->learner));
+    p->started = tr_clock_seconds();
+    p->first_step = tr_stage_progress(p->plan).step;
+    p->tokens_before = tr_stage_progress(p->plan).tokens;
+    return TR_OK;
+}
+
+void tr_stage_close(struct tr_stage_parts *p)
+{
+    tr_learner_close(p->learner);
+    tr_stage_destroy(p->plan);
+    tr_examples_destroy(p->examples);
+    tr_tokenizer_close(p->tokenizer);
+    json_decref(p->history);
+}

@@ -1,0 +1,152 @@
+/* What a run leaves in its folder. */
+#include <stdio.h>
+#include <string.h>
+
+#include "actors/checkpoint.h"
+#include "core/base/file.h"
+#include "core/base/json.h"
+#include "core/watch/trainer_log.h"
+#include "launch/stage_parts.h"
+#include "launch/version.h"
+
+enum { TR_PATH = 1024 };
+
+enum tr_status tr_stage_checkpoint(struct tr_stage_parts *p, struct tr_err *err)
+{
+    char part[TR_PATH];
+    const char *run = p->o->output.dir;
+    struct tr_trainer_state state = tr_stage_state(p);
+    int64_t step = state.progress.step;
+    enum tr_status st = tr_checkpoint_name(run, step, true, part, sizeof part, err);
+    if (st == TR_OK) st = tr_dir_remove(part, err);
+    if (st == TR_OK)
+        st = tr_checkpoint_write(p->learner, part, p->o->model.path,
+                                 !p->o->output.save_only_model, err);
+    if (st == TR_OK) st = tr_trainer_state_write(part, &state, err);
+    if (st == TR_OK) st = tr_checkpoint_publish(run, step, err);
+    if (st == TR_OK) st = tr_checkpoint_prune(run, p->o->output.save_limit, step, err);
+    return st;
+}
+
+static enum tr_status write_text(const char *dir, const char *name,
+                                 const struct tr_buf *text, struct tr_err *err)
+{
+    char path[TR_PATH];
+    enum tr_status st = tr_path_join(path, sizeof path, dir, name, err);
+    return st == TR_OK ? tr_file_write(path, tr_buf_text(text), text->size, err) : st;
+}
+
+static enum tr_status write_config(const struct tr_stage_parts *p, struct tr_err *err)
+{
+    struct tr_buf text;
+    tr_buf_init(&text, 1 << 20);
+    enum tr_status st = tr_options_text(p->o, &text, err);
+    if (st == TR_OK) st = write_text(p->o->output.dir, "run.yaml", &text, err);
+    tr_buf_fini(&text);
+    return st;
+}
+
+/* Instruction set and threads are for the reader: they change no bit. */
+enum tr_status tr_stage_manifest(const struct tr_stage_parts *p,
+                                 const struct tr_stage_outcome *outcome,
+                                 struct tr_err *err)
+{
+    char path[TR_PATH];
+    char weights[65] = "";
+    char state[65] = "";
+    const char *dir = p->o->output.dir;
+    if (outcome) {
+        tr_digest_text(&outcome->weights, weights);
+        tr_digest_text(&outcome->state, state);
+    }
+    enum tr_status st = write_config(p, err);
+    if (st == TR_OK) st = tr_path_join(path, sizeof path, dir, "manifest.json", err);
+    if (st != TR_OK) return st;
+    json_t *doc = json_pack(
+        "{s:s, s:s, s:I, s:s, s:I, s:b, s:{s:s, s:i}}", "version", TR_VERSION, "stage",
+        p->identity.stage, "seed", (json_int_t)p->o->steps.seed, "math",
+        p->ex->math == TR_MATH_EXACT ? "exact" : "openblas", "gradient_groups",
+        (json_int_t)p->o->exec.gradient_groups, "bf16", p->o->model.bf16, "machine",
+        "isa", tr_exec_isa(p->ex), "threads", tr_team_threads(p->ex->team));
+    if (doc && outcome) {
+        json_object_set_new(doc, "step", json_integer(outcome->step));
+        json_object_set_new(doc, "weights_digest", json_string(weights));
+        json_object_set_new(doc, "state_digest", json_string(state));
+    }
+    st = doc ? tr_json_save(path, doc, 2, err)
+             : tr_err_set(err, TR_NOMEM, "%s: no memory", path);
+    json_decref(doc);
+    return st;
+}
+
+static enum tr_status write_card(const struct tr_stage_parts *p,
+                                 const struct tr_stage_outcome *out, struct tr_err *err)
+{
+    struct tr_buf b;
+    const struct tr_plan *plan = tr_stage_steps(p->plan);
+    const struct tr_options *o = p->o;
+    tr_buf_init(&b, 1 << 16);
+    enum tr_status st = tr_buf_printf(
+        &b, err,
+        "---\nlicense: other\nbase_model: %s\ntags:\n- troupe\n- full\n---\n\n"
+        "# %s\n\nThis model is %s, trained at stage %s on %s.\n\n## Training\n\n",
+        o->model.path, o->output.dir, o->model.path, p->identity.stage, o->data.dataset);
+    if (st == TR_OK)
+        st = tr_buf_printf(
+            &b, err,
+            "- learning_rate: %g\n- train_batch_size: %lld\n- "
+            "gradient_accumulation_steps: %lld\n- seed: %lld\n- optimizer: AdamW, betas "
+            "(%g, %g), epsilon %g, weight decay %g\n- lr_scheduler_type: %s\n"
+            "- warmup_steps: %lld\n- training_steps: %lld\n- train_loss: %.4f\n",
+            o->update.lr, (long long)plan->batch, (long long)plan->accumulation,
+            (long long)o->steps.seed, o->update.beta1, o->update.beta2, o->update.eps,
+            o->update.weight_decay, o->steps.scheduler,
+            (long long)tr_stage_schedule(p->plan)->warmup, (long long)plan->total,
+            out->loss);
+    if (st == TR_OK) st = write_text(o->output.dir, "README.md", &b, err);
+    tr_buf_fini(&b);
+    return st;
+}
+
+/* The peer counts samples as steps times the full batch, or epochs times the dataset. */
+static struct tr_train_results results_of(const struct tr_stage_parts *p,
+                                          const struct tr_stage_outcome *out)
+{
+    const struct tr_plan *plan = tr_stage_steps(p->plan);
+    struct tr_trainer_state state = tr_stage_state(p);
+    int64_t samples = plan->max_steps > 0
+                          ? plan->max_steps * plan->batch * plan->accumulation
+                          : (int64_t)((double)plan->examples * plan->epochs);
+    return (struct tr_train_results){
+        .epoch = state.epoch,
+        .flos = state.flos,
+        .loss = out->loss,
+        .seconds = state.elapsed,
+        .samples = samples,
+        .steps = plan->total,
+        .skipped = out->skipped,
+    };
+}
+
+enum tr_status tr_stage_finish(struct tr_stage_parts *p,
+                               const struct tr_stage_outcome *out, struct tr_err *err)
+{
+    const char *dir = p->o->output.dir;
+    struct tr_train_results results = results_of(p, out);
+    struct tr_trainer_state state = tr_stage_state(p);
+    struct tr_log_entry last = {
+        .step = out->step,
+        .total = state.total_steps,
+        .epoch = state.epoch,
+        .elapsed = state.elapsed,
+    };
+    json_t *entry = tr_train_results_history(&results, out->step);
+    if (!entry || json_array_append_new(p->history, entry))
+        return tr_err_set(err, TR_NOMEM, "log_history: no memory");
+    enum tr_status st =
+        tr_checkpoint_write(p->learner, dir, p->o->model.path, false, err);
+    if (st == TR_OK) st = tr_trainer_state_write(dir, &state, err);
+    if (st == TR_OK) st = tr_trainer_log_append(dir, &last, err);
+    if (st == TR_OK) st = tr_train_results_write(dir, &results, err);
+    return st == TR_OK ? write_card(p, out, err) : st;
+}

@@ -1,0 +1,49 @@
+/* stage_parts.h - what a run is made of; for the stage_*.c of this folder only. */
+#ifndef TR_LAUNCH_STAGE_PARTS_H
+#define TR_LAUNCH_STAGE_PARTS_H
+
+#include "actors/learner.h"
+#include "core/watch/progress.h"
+#include "core/watch/trainer_state.h"
+#include "launch/stage_run.h"
+
+struct tr_stage_parts {
+    const struct tr_options *o;         /* borrows */
+    const struct tr_exec *ex;           /* borrows */
+    const struct tr_stage_watch *watch; /* borrows */
+    struct tr_tokenizer *tokenizer;     /* owns, as all below */
+    struct tr_examples *examples;
+    struct tr_stage_plan *plan;
+    struct tr_learner *learner;
+    json_t *history;
+    struct tr_run_identity identity;
+    struct tr_progress_line line;
+    int64_t log_every, save_every; /* steps; 0: never */
+    double window_loss;            /* since the last log entry */
+    int64_t window_steps;
+    double started, before; /* clock at start; seconds of the runs before a resume */
+    int64_t first_step;     /* of this process */
+    int64_t tokens_before;
+    double flos_per_token;
+};
+
+/* Opens all of it, and goes on from a checkpoint where the options ask for that. */
+enum tr_status tr_stage_open(struct tr_stage_parts *p, struct tr_err *err);
+void tr_stage_close(struct tr_stage_parts *p);
+
+/* The state as it is now, for trainer_state.json; borrows history. */
+struct tr_trainer_state tr_stage_state(const struct tr_stage_parts *p);
+
+/* checkpoint-N/ of the step that was done last. */
+enum tr_status tr_stage_checkpoint(struct tr_stage_parts *p, struct tr_err *err);
+
+/* run.yaml and manifest.json; digests may be NULL. */
+enum tr_status tr_stage_manifest(const struct tr_stage_parts *p,
+                                 const struct tr_stage_outcome *outcome,
+                                 struct tr_err *err);
+/* The model folder and what tells about the run. */
+enum tr_status tr_stage_finish(struct tr_stage_parts *p,
+                               const struct tr_stage_outcome *outcome,
+                               struct tr_err *err);
+
+#endif
