@@ -232,7 +232,7 @@ static void test_rows_and_threads_give_equal_bits(void **state)
 }
 
 /* The widest head that is allowed, whose backward tile fills most of the scratch; and one
- * sequence alone, whose backward pass is split. */
+ * sequence alone, whose backward pass is whole on one thread and split on three. */
 static void test_wide_heads_and_one_sequence(void **state)
 {
     const struct shape alone[] = {{2, 1, 512}, {3, 1, 500}, {9, 3, 64}, {1, 1, 17}};
@@ -245,8 +245,8 @@ static void test_wide_heads_and_one_sequence(void **state)
         struct tr_exec scalar = exec_of(0, 1);
         run_whole(&scalar, c, &want);
         tr_team_destroy(scalar.team);
-        for (int row = 0; tr_kernels_row(row); row++) {
-            struct tr_exec ex = exec_of(row, 2);
+        for (int run = 0; tr_kernels_row(run / 2); run++) {
+            struct tr_exec ex = exec_of(run / 2, run % 2 ? 3 : 1);
             run_whole(&ex, c, &got);
             expect_same(ex.k->name, c, &got, &want);
             tr_team_destroy(ex.team);
