@@ -31,6 +31,7 @@ static const struct {
     {"F10/*/kto_global*", "the KTO stage"},
     {"golden.json/dpo", "the DPO stage"},
     {"golden.json/kto", "the KTO stage"},
+    {"golden.json/ld", "the DPO stage"},
     {"golden.json/eaft", "the EAFT loss"},
     {"golden.json/pack", "packing in sft"},
 };

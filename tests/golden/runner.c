@@ -130,6 +130,9 @@ int main(int argc, char **argv)
         snprintf(dir, sizeof dir, "%s/%s", a.dir, families[f].name);
         if (a.all ? tr_path_is_dir(dir) : a.wanted[f]) run_family(&g, f);
     }
+    char vectors[4200];
+    snprintf(vectors, sizeof vectors, "%s/../golden.json", a.dir);
+    if (a.all && tr_path_exists(vectors)) tr_golden_vectors(&g, vectors);
     tr_exec_fini(&ex);
     if (g.later) printf("%d later\n", g.later);
     if (g.skipped) printf("%d skipped\n", g.skipped);
