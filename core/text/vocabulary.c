@@ -134,19 +134,20 @@ enum tr_status tr_vocabulary_add(struct tr_vocabulary *v, const char *text, size
                                  int32_t id, struct tr_err *err)
 {
     enum tr_status st = TR_OK;
+    int shown = size < 40 ? (int)size : 40; /* of a text that no zero byte may end */
     if (id < 0 || id >= INT32_MAX / 4 || size > INT32_MAX / 4)
-        return tr_err_set(err, TR_BADARG, "token '%.40s': id %d is out of range", text,
-                          id);
+        return tr_err_set(err, TR_BADARG, "token '%.*s': id %d is out of range", shown,
+                          text, id);
     if (tr_vocabulary_find(v, text, size) >= 0)
-        return tr_err_set(err, TR_BADARG, "token '%.40s' is there twice", text);
+        return tr_err_set(err, TR_BADARG, "token '%.*s' is there twice", shown, text);
     if (id >= v->room) st = set_room(v, id + id / 8 + 16, err);
     if (st == TR_OK && (uint32_t)v->words + 1 > v->slots / 2)
         st = set_slots(v, 2 * (v->words + 1), err);
     if (st != TR_OK) return st;
     struct tr_word *w = &v->word[id];
     if (w->known)
-        return tr_err_set(err, TR_BADARG, "tokens '%.40s' and '%.40s' share id %d",
-                          v->blob + w->at, text, id);
+        return tr_err_set(err, TR_BADARG, "tokens '%.40s' and '%.*s' share id %d",
+                          v->blob + w->at, shown, text, id);
     st = store(v, w, text, size, err);
     if (st != TR_OK) return st;
     w->known = true;
