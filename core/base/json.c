@@ -1,6 +1,7 @@
 #include "core/base/json.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -51,21 +52,67 @@ enum tr_status tr_json_load(const char *path, size_t limit, json_t **out,
     return st;
 }
 
+/* 1e-05 as 1e-5: the exponent as JSON writers put it. Returns the new length. */
+static size_t trim_exponent(char *text)
+{
+    char *e = strchr(text, 'e');
+    if (!e) return strlen(text);
+    char *to = e + 1 + (e[1] == '-');
+    char *from = e + 1 + strspn(e + 1, "+-0");
+    memmove(to, from, strlen(from) + 1);
+    return strlen(text);
+}
+
+/* Writes the number that text[0 .. n-1] is with the fewest digits that read back as itself. The
+ * new text is never longer. Returns its length. */
+static size_t shorten(char *text, size_t n)
+{
+    char try[40];
+    double x = strtod(text, NULL);
+    for (int digits = 15; digits < 17; digits++) {
+        snprintf(try, sizeof try, "%.*g", digits, x);
+        if (strtod(try, NULL) != x) continue;
+        if (!strpbrk(try, ".e")) snprintf(try, sizeof try, "%.*g.0", digits, x);
+        size_t m = trim_exponent(try);
+        if (m >= n) continue;
+        memcpy(text, try, m);
+        return m;
+    }
+    return n;
+}
+
+/* The same for every real outside of strings, in place. */
+static void shorten_reals(char *text)
+{
+    bool quoted = false;
+    char *to = text;
+    for (char *at = text; *at;) {
+        size_t n = quoted ? 0 : strspn(at, "+-.eE0123456789");
+        bool number = n > 0 && (*at == '-' || (*at >= '0' && *at <= '9'));
+        if (!number) {
+            if (*at == '"') quoted = !quoted;
+            if (*at == '\\' && at[1]) *to++ = *at++;
+            *to++ = *at++;
+            continue;
+        }
+        memmove(to, at, n);
+        at += n;
+        char after = to[n]; /* strtod stops here */
+        to[n] = 0;
+        size_t m = strpbrk(to, ".eE") ? shorten(to, n) : n;
+        to[n] = after;
+        to += m;
+    }
+    *to = 0;
+}
+
 char *tr_json_text(const json_t *value, int indent)
 {
-    /* The fewest digits at which every number reads back as itself: 0.1, not
-     * 0.10000000000000001, wherever the document's numbers allow. */
-    for (size_t digits = 15;; digits++) {
-        size_t flags = JSON_ENCODE_ANY | JSON_REAL_PRECISION(digits);
-        char *text =
-            json_dumps(value, flags | (indent ? JSON_INDENT((size_t)indent) : 0));
-        if (!text || digits == 17) return text;
-        json_t *back = json_loads(text, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
-        bool same = json_equal(value, back);
-        json_decref(back);
-        if (same) return text;
-        free(text);
-    }
+    size_t flags = JSON_ENCODE_ANY | JSON_REAL_PRECISION(17);
+    if (indent) flags |= JSON_INDENT((size_t)indent);
+    char *text = json_dumps(value, flags);
+    if (text) shorten_reals(text);
+    return text;
 }
 
 enum tr_status tr_json_save(const char *path, const json_t *value, int indent,

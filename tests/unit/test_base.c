@@ -134,7 +134,12 @@ static void json_text_has_the_fewest_digits(void **state)
     assert_string_equal(text, "[0.1, 1e-5]");
     free(text);
     json_array_append_new(v, json_real(0.041666666666666664));
+    json_array_append_new(v, json_string("1.50 \"0.10000000000000001\\"));
+    json_array_append_new(
+        v, json_pack("[f, f, f, I]", 1.0, -2.5e300, 6.1907, (json_int_t)100));
     text = tr_json_text(v, 0);
+    assert_non_null(strstr(text, "[0.1, 1e-5, 0.0416666666666666"));
+    assert_non_null(strstr(text, "[1.0, -2.5e300, 6.1907, 100]"));
     json_t *back = json_loads(text, 0, NULL);
     assert_true(json_equal(v, back));
     free(text);
