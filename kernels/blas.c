@@ -13,11 +13,12 @@
 #include "kernels/product.h"
 
 enum {
-    WIDTH = 64,   /* columns or rows of a tile */
-    DEPTH = 4096, /* of a block of widened weights: WIDTH * DEPTH floats fill the scratch */
+    WIDTH = 64, /* columns or rows of a tile */
+    DEPTH =
+        4096, /* of a block of widened weights: WIDTH * DEPTH floats fill the scratch */
 };
 
-_Static_assert(WIDTH * DEPTH * (int)sizeof(float) <= TR_SCRATCH_BYTES,
+_Static_assert(WIDTH *DEPTH *(int)sizeof(float) <= TR_SCRATCH_BYTES,
                "a block of widened weights fits in a thread's scratch");
 
 struct job {
@@ -63,7 +64,8 @@ static const float *weights(const struct job *j, int64_t n, int64_t rows, int64_
 static void forward_tile(void *ctx, int64_t tile, void *scratch)
 {
     const struct job *j = ctx;
-    const int64_t N = j->W->N, K = j->W->K, n = tile * WIDTH, rows = at_most(N - n, WIDTH);
+    const int64_t N = j->W->N, K = j->W->K, n = tile * WIDTH,
+                  rows = at_most(N - n, WIDTH);
     for (int64_t m = 0; m < j->M && K == 0; m++)
         memset(j->out + m * N + n, 0, (size_t)rows * sizeof(float));
     for (int64_t k = 0; k < K; k += DEPTH) {

@@ -30,13 +30,13 @@
 #include "kernels/product.h"
 
 enum {
-    DEPTH = 256,     /* of a block */
-    ROWS = 192,      /* of an A block */
-    PANELS = 32,     /* of a B block that several A blocks share */
-    EDGE_ROWS = 16,  /* no row of kernels has longer strips */
+    DEPTH = 256,    /* of a block */
+    ROWS = 192,     /* of an A block */
+    PANELS = 32,    /* of a B block that several A blocks share */
+    EDGE_ROWS = 16, /* no row of kernels has longer strips */
     B_FLOATS = PANELS * DEPTH * TR_LANES,
     A_FLOATS = ROWS * DEPTH,
-    FEW = 40,        /* rows up to here are read where they are, unpacked */
+    FEW = 40, /* rows up to here are read where they are, unpacked */
 };
 
 _Static_assert((B_FLOATS + A_FLOATS + EDGE_ROWS * TR_LANES) * (int)sizeof(float) <=
@@ -131,8 +131,7 @@ static void b_copy(const struct product *q, int64_t p, int64_t panels, int64_t d
         const int64_t lanes = at_most(q->width - (p + i) * TR_LANES, TR_LANES);
         if (lanes < TR_LANES) memset(to, 0, (size_t)(depth * TR_LANES) * sizeof *to);
         for (int64_t k = 0; k < depth; k++)
-            memcpy(to + k * TR_LANES, from + k * q->b_stride,
-                   (size_t)lanes * sizeof *to);
+            memcpy(to + k * TR_LANES, from + k * q->b_stride, (size_t)lanes * sizeof *to);
     }
 }
 
@@ -177,7 +176,8 @@ static void run_strip(const struct product *q, void (*fn)(const struct tr_strip 
     if (full < s.panels) {
         struct tr_strip last = s;
         const size_t bytes = (size_t)lanes * sizeof *c;
-        const size_t b_size = fn == q->ops->direct_bf16 ? sizeof(uint16_t) : sizeof(float);
+        const size_t b_size =
+            fn == q->ops->direct_bf16 ? sizeof(uint16_t) : sizeof(float);
         c += full * q->c_panel;
         last.panels = 1;
         last.b = (const char *)s.b + (size_t)(full * s.b_panel) * b_size;
@@ -265,7 +265,8 @@ static void blocks(const struct product *q, struct range r, struct range p,
                    const struct scratch *t)
 {
     const int64_t rows = r.to - r.from, parts = ceil_div(rows, ROWS);
-    const bool shared = q->b_make && parts > 1; /* several blocks of rows read the same B */
+    const bool shared =
+        q->b_make && parts > 1; /* several blocks of rows read the same B */
     int64_t d = 0;
     do {
         if (shared)
@@ -286,7 +287,8 @@ static void product_tile(void *ctx, int64_t tile, void *scratch)
     const int64_t columns = ceil_div(panels, q->panels_step);
     const int64_t i = tile / columns, j = tile % columns;
     const struct range r = {i * q->rows_step, at_most((i + 1) * q->rows_step, q->rows)};
-    const struct range p = {j * q->panels_step, at_most((j + 1) * q->panels_step, panels)};
+    const struct range p = {j * q->panels_step,
+                            at_most((j + 1) * q->panels_step, panels)};
     float *base = scratch;
     const struct scratch t = {base, base + B_FLOATS, base + B_FLOATS + A_FLOATS};
     if (r.to - r.from <= q->ops->rows && !q->a_turned && (!q->b_make || q->b_bf16) &&

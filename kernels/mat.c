@@ -22,7 +22,8 @@ uint16_t tr_bf16_round(float x)
 {
     uint32_t bits;
     memcpy(&bits, &x, sizeof bits);
-    if ((bits & 0x7FFFFFFFU) > 0x7F800000U) return (uint16_t)(bits >> 16 | 0x40U); /* quiet */
+    if ((bits & 0x7FFFFFFFU) > 0x7F800000U)
+        return (uint16_t)(bits >> 16 | 0x40U); /* quiet */
     return (uint16_t)((bits + 0x7FFFU + (bits >> 16 & 1U)) >> 16);
 }
 

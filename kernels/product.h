@@ -26,13 +26,13 @@
 enum { TR_LANES = 16 }; /* outputs in a panel */
 
 struct tr_strip {
-    int rows;          /* 1 .. ops->rows */
-    int64_t panels;    /* >= 1 */
-    int64_t depth;     /* >= 0 */
-    const float *a;    /* borrows, as B and C */
-    int64_t a_row;     /* direct only */
-    const void *b;     /* f32, or bf16 for direct_bf16 */
-    int64_t b_panel;   /* elements */
+    int rows;        /* 1 .. ops->rows */
+    int64_t panels;  /* >= 1 */
+    int64_t depth;   /* >= 0 */
+    const float *a;  /* borrows, as B and C */
+    int64_t a_row;   /* direct only */
+    const void *b;   /* f32, or bf16 for direct_bf16 */
+    int64_t b_panel; /* elements */
     float *c;
     int64_t c_row, c_panel;
     int more;

@@ -22,8 +22,7 @@ static void chain(int64_t depth, const float *a, int64_t a_step, const float *b,
     if (more) memcpy(acc, c, sizeof acc);
     for (int64_t d = 0; d < depth; d++) {
         const float x = a[d * a_step];
-        for (int j = 0; j < TR_LANES; j++)
-            acc[j] = fmaf(x, b[d * TR_LANES + j], acc[j]);
+        for (int j = 0; j < TR_LANES; j++) acc[j] = fmaf(x, b[d * TR_LANES + j], acc[j]);
     }
     memcpy(c, acc, sizeof acc);
 }

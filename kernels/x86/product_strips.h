@@ -36,25 +36,23 @@ INLINE void strip(const struct tr_strip *s, int64_t p, int R, int P, enum b_type
     VEC acc[MOST_ROWS][MOST_PANELS * PER];
     const float *a = s->a;
     float *c = s->c + p * s->c_panel;
-    UNROLL for (int r = 0; r < R; r++)
-        UNROLL for (int v = 0; v < P * PER; v++)
-            acc[r][v] = s->more ? vec_load(c + r * s->c_row + v / PER * s->c_panel +
-                                           v % PER * WIDTH)
-                                : vec_zero();
+    UNROLL for (int r = 0; r < R; r++) UNROLL for (int v = 0; v < P * PER; v++)
+        acc[r][v] =
+            s->more ? vec_load(c + r * s->c_row + v / PER * s->c_panel + v % PER * WIDTH)
+                    : vec_zero();
     for (int64_t d = 0; d < s->depth; d++) {
         VEC w[MOST_PANELS * PER];
-        UNROLL for (int v = 0; v < P * PER; v++)
-            w[v] = load_b(s->b, (p + v / PER) * s->b_panel + d * TR_LANES + v % PER * WIDTH,
-                          type);
-        UNROLL for (int r = 0; r < R; r++) {
+        UNROLL for (int v = 0; v < P * PER; v++) w[v] = load_b(
+            s->b, (p + v / PER) * s->b_panel + d * TR_LANES + v % PER * WIDTH, type);
+        UNROLL for (int r = 0; r < R; r++)
+        {
             const VEC x = vec_all(a[r * a_row + d * a_step]);
-            UNROLL for (int v = 0; v < P * PER; v++)
-                acc[r][v] = vec_fma(x, w[v], acc[r][v]);
+            UNROLL for (int v = 0; v < P * PER; v++) acc[r][v] =
+                vec_fma(x, w[v], acc[r][v]);
         }
     }
-    UNROLL for (int r = 0; r < R; r++)
-        UNROLL for (int v = 0; v < P * PER; v++)
-            vec_store(c + r * s->c_row + v / PER * s->c_panel + v % PER * WIDTH, acc[r][v]);
+    UNROLL for (int r = 0; r < R; r++) UNROLL for (int v = 0; v < P * PER; v++)
+        vec_store(c + r * s->c_row + v / PER * s->c_panel + v % PER * WIDTH, acc[r][v]);
 }
 
 /* All panels of s, P at a time and the rest one at a time. */
@@ -69,10 +67,13 @@ INLINE void walk(const struct tr_strip *s, int R, int P, enum b_type type, int64
 INLINE void direct_any(const struct tr_strip *s, enum b_type type)
 {
 #define CASE(R, P)                                                                       \
-    case R: walk(s, R, P, type, s->a_row, 1); break;
+    case R:                                                                              \
+        walk(s, R, P, type, s->a_row, 1);                                                \
+        break;
     switch (s->rows) {
         EACH_DIRECT(CASE)
-    default: break;
+    default:
+        break;
     }
 #undef CASE
 }
@@ -90,10 +91,13 @@ static void direct_bf16(const struct tr_strip *s)
 static void packed(const struct tr_strip *s)
 {
 #define CASE(R, P)                                                                       \
-    case R: walk(s, R, P, B_F32, 1, R); break;
+    case R:                                                                              \
+        walk(s, R, P, B_F32, 1, R);                                                      \
+        break;
     switch (s->rows) {
         EACH_PACKED(CASE)
-    default: break;
+    default:
+        break;
     }
 #undef CASE
 }
@@ -128,8 +132,7 @@ static void pack(const float *a, int64_t a_row, int rows, int64_t depth, float *
         const float *from = a + d;
         float *to = out + d * rows;
         int r = 0;
-        for (; r + 4 <= rows; r += 4)
-            pack_4x4(from + r * a_row, a_row, rows, to + r);
+        for (; r + 4 <= rows; r += 4) pack_4x4(from + r * a_row, a_row, rows, to + r);
         if (r + 2 <= rows) {
             pack_2x4(from + r * a_row, a_row, rows, to + r);
             r += 2;
@@ -152,5 +155,6 @@ static void widen(const uint16_t *x, int64_t n, float *y)
 {
     int64_t i = 0;
     for (; i + WIDTH <= n; i += WIDTH) vec_store(y + i, vec_widen(x + i));
-    for (; i < n; i++) y[i] = _mm_cvtss_f32(_mm_castsi128_ps(_mm_cvtsi32_si128(x[i] << 16)));
+    for (; i < n; i++)
+        y[i] = _mm_cvtss_f32(_mm_castsi128_ps(_mm_cvtsi32_si128(x[i] << 16)));
 }
