@@ -11,6 +11,7 @@
 #include "core/base/json.h"
 #include "core/model/decode.h"
 #include "core/model/folder.h"
+#include "core/model/trunk.h"
 #include "core/text/tokenizer.h"
 #include "tests/golden/golden.h"
 

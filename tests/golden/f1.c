@@ -238,11 +238,11 @@ static void run_decay(const struct f1 *c, const struct tr_pupil *p)
         if (name && tr_params_arch(p->params)->tied && !strcmp(name, "lm_head.weight"))
             continue; /* the peer's other name of embed_tokens */
         const struct tr_param *q = name ? tr_params_find(p->params, name) : NULL;
-        wrong += !q || !q->decays;
+        wrong += !q || !q->peer_decays;
         named++;
     }
     for (int64_t k = 0; k < tr_params_count(p->params); k++)
-        named -= tr_params_get(p->params, k)->decays;
+        named -= tr_params_get(p->params, k)->peer_decays;
     tr_golden_case(c->g, at, (double)(wrong + llabs(named)), 0);
 }
 

@@ -83,8 +83,8 @@ int64_t *tr_golden_ids(struct tr_golden *g, const char *name, const struct tr_st
 {
     const struct tr_st_tensor *t = find(g, name, f, tensor);
     if (!t) return NULL;
-    if (t->dtype != TR_ST_I64) {
-        tr_golden_fail(g, name, "%s: expected I64, found %s", tensor,
+    if (t->dtype != TR_ST_I64 && t->dtype != TR_ST_I32) {
+        tr_golden_fail(g, name, "%s: expected I64 or I32, found %s", tensor,
                        tr_st_dtype_name(t->dtype));
         return NULL;
     }
@@ -93,7 +93,15 @@ int64_t *tr_golden_ids(struct tr_golden *g, const char *name, const struct tr_st
         tr_golden_fail(g, name, "%s: no memory", tensor);
         return NULL;
     }
-    memcpy(x, t->data, t->bytes);
+    for (int64_t i = 0; i < t->count; i++) {
+        int32_t narrow = 0;
+        if (t->dtype == TR_ST_I64) {
+            memcpy(x + i, t->data + 8 * i, sizeof *x);
+        } else {
+            memcpy(&narrow, t->data + 4 * i, sizeof narrow);
+            x[i] = narrow;
+        }
+    }
     *n = t->count;
     return x;
 }

@@ -41,7 +41,7 @@ double tr_golden_abs(const float *got, const float *want, int64_t n);
 double tr_golden_rel(const float *got, const float *want, int64_t n);
 
 /* A tensor of an open file as floats (malloc; the caller frees), its element count in *n; NULL
- * (and a failed case) when it is missing. tr_golden_ids: the same for I64 tensors. */
+ * (and a failed case) when it is missing. tr_golden_ids: the same for I64 and I32. */
 float *tr_golden_floats(struct tr_golden *g, const char *name, const struct tr_st *f,
                         const char *tensor, int64_t *n);
 int64_t *tr_golden_ids(struct tr_golden *g, const char *name, const struct tr_st *f,

@@ -120,7 +120,7 @@ void tr_pupil_push(struct tr_pupil *p, double norm, double lr, double weight_dec
                                      .beta1 = 0.9,
                                      .beta2 = 0.999,
                                      .eps = 1e-8,
-                                     .weight_decay = q->decays ? weight_decay : 0,
+                                     .weight_decay = q->peer_decays ? weight_decay : 0,
                                      .t = p->t};
         tr_adamw_step(p->ex, &cfg, clip < 1 ? (float)clip : 1.0F, q->size,
                       p->grad + q->at, p->masters + q->at, p->m + q->at, p->v + q->at);
