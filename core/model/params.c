@@ -32,10 +32,13 @@ static struct tr_param *append(struct tr_params *p, enum tr_param_kind kind, int
     return q;
 }
 
-/* Hugging Face's Trainer decays what is neither a norm's nor a bias. */
-static bool name_decays(const char *name)
+/* transformers up to 4.52 looks for "bias", "layernorm" and "rmsnorm" in names, and for modules
+ * of the class LlamaRMSNorm; that misses Qwen2's model.norm. */
+static void set_decay(const struct tr_arch *a, struct tr_param *q)
 {
-    return !strstr(name, "bias") && !strstr(name, "norm");
+    q->decays = !strstr(q->name, "bias") && !strstr(q->name, "norm");
+    q->peer_decays =
+        q->decays || (a->family == TR_QWEN2 && !strcmp(q->name, "model.norm.weight"));
 }
 
 static void outer(struct tr_params *p, const char *name, enum tr_param_kind kind,
@@ -43,7 +46,7 @@ static void outer(struct tr_params *p, const char *name, enum tr_param_kind kind
 {
     struct tr_param *q = append(p, kind, N, K);
     snprintf(q->name, sizeof q->name, "%s", name);
-    q->decays = name_decays(name);
+    set_decay(&p->arch, q);
 }
 
 static void inner(struct tr_params *p, int64_t l, const char *name,
@@ -51,7 +54,7 @@ static void inner(struct tr_params *p, int64_t l, const char *name,
 {
     struct tr_param *q = append(p, kind, N, K);
     snprintf(q->name, sizeof q->name, "model.layers.%lld.%s", (long long)l, name);
-    q->decays = name_decays(name);
+    set_decay(&p->arch, q);
 }
 
 static void list_layer(struct tr_params *p, int64_t l)

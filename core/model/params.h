@@ -29,7 +29,10 @@ struct tr_param {
     int64_t N, K; /* [N, K]; K = 0 for a vector [N] */
     int64_t at;   /* offset in elements */
     int64_t size; /* elements there, padding included */
-    bool decays;  /* weight decay applies (HF Trainer: not norms, not biases) */
+    bool decays;  /* weight decay applies: not to norms, not to biases */
+    bool
+        peer_decays; /* the same under compat: llamafactory-0.9.3, whose transformers does
+                         not see that Qwen2's last norm is a norm and decays it */
 };
 
 struct tr_params; /* opaque: the table */

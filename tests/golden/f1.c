@@ -5,7 +5,9 @@
  * the tensor's largest entry; their norm: relative 1e-5. Parameters after k AdamW steps: the
  * first step is close to a sign function, so an entry whose gradient is near 0 may go the other
  * way; the 99.9 % quantile is held to 2e-5 k and the largest to 1e-3 k (the learning rate).
- * Checksums: sums to 5e-7 k an element (a whole step is 1e-3 an element), norms relative 1e-6 k. */
+ * Checksums: sums to 5e-6 k an element and norms to relative 5e-6 k (one entry of a bias of 32
+ * that goes the other way is 2e-6; leaving out the weight decay is 1e-5). Which tensors decay is
+ * the peer's way, compat: llamafactory-0.9.3. */
 #include <dirent.h>
 #include <math.h>
 #include <stdio.h>
@@ -140,7 +142,7 @@ static void run_gradient(const struct f1 *c, struct tr_pupil *p)
     } else {
         double norm = tr_pupil_norm(p);
         snprintf(path, sizeof path, "%s/sft_grads.safetensors", c->dir);
-        tr_pupil_compare(c->g, at, p, p->grad, path, 1, tr_golden_rel, 1e-4);
+        tr_pupil_gradients(c->g, at, p, path, 1e-4);
         relative(c, "n_label_tokens", (double)r.targets,
                  json_object_get(c->expected, "n_label_tokens"), 0);
         relative(c, "loss", nll / (double)r.targets, json_object_get(c->expected, "loss"),
@@ -167,17 +169,12 @@ static void check_params(const struct f1 *c, const struct tr_pupil *p, const cha
     snprintf(key, sizeof key, "%s_checksums_after_%lld", mode, (long long)k);
     const json_t *sums = json_object_get(c->expected, key);
     snprintf(at, sizeof at, "%s/%s", c->name, key);
-    if (sums) tr_pupil_checksums(c->g, at, p, p->masters, sums, 1e-6 * (double)k);
+    if (sums) tr_pupil_checksums(c->g, at, p, sums, 5e-6 * (double)k);
     snprintf(path, sizeof path, "%s/params_after_%lld.%s.safetensors", c->dir,
              (long long)k, mode);
     if (!tr_path_exists(path)) return;
-    snprintf(at, sizeof at, "%s/params_after_%lld.%s/quantile", c->name, (long long)k,
-             mode);
-    tr_pupil_compare(c->g, at, p, p->masters, path, 1, tr_pupil_quantile,
-                     2e-5 * (double)k);
-    snprintf(at, sizeof at, "%s/params_after_%lld.%s/largest", c->name, (long long)k,
-             mode);
-    tr_pupil_compare(c->g, at, p, p->masters, path, 1, tr_pupil_most, LR * (double)k);
+    snprintf(at, sizeof at, "%s/params_after_%lld.%s", c->name, (long long)k, mode);
+    tr_pupil_masters(c->g, at, p, path, 1, 2e-5 * (double)k, LR * (double)k);
 }
 
 static double l2_of(const struct tr_pupil *p)

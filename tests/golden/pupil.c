@@ -128,9 +128,61 @@ void tr_pupil_push(struct tr_pupil *p, double norm, double lr, double weight_dec
     tr_weights_refresh(p->w, p->ex, p->masters);
 }
 
-double tr_pupil_most(const float *got, const float *want, int64_t n)
+/* Ours and the file's elements of one tensor, both malloc'd; false: a case that has failed. */
+static bool read_pair(struct tr_golden *g, const char *name, const struct tr_pupil *p,
+                      const float *flat, const struct tr_param *q, const struct tr_st *f,
+                      int64_t stride, float **got, float **want, int64_t *n)
 {
-    return tr_golden_abs(got, want, n);
+    int64_t kept = 0;
+    *want = tr_golden_floats(g, name, f, q->name, n);
+    *got = malloc((size_t)tr_param_elements(q) * sizeof **got);
+    if (*want && *got) {
+        tr_params_unpack(p->ex, q, flat, *got);
+        for (int64_t i = 0; i < tr_param_elements(q); i += stride)
+            (*got)[kept++] = (*got)[i];
+        if (kept == *n) return true;
+        tr_golden_fail(g, name, "%s: expected %lld elements, found %lld", q->name,
+                       (long long)kept, (long long)*n);
+    }
+    free(*want);
+    free(*got);
+    return false;
+}
+
+static struct tr_st *open_tensors(struct tr_golden *g, const char *name,
+                                  const struct tr_pupil *p, const char *path)
+{
+    struct tr_st *f = NULL;
+    struct tr_err err = {0};
+    if (tr_st_open(path, &f, &err) != TR_OK) {
+        tr_golden_fail(g, name, "%s", err.text);
+        return NULL;
+    }
+    for (int64_t i = 0; i < tr_st_count(f); i++)
+        if (!tr_params_find(p->params, tr_st_get(f, i)->name))
+            tr_golden_fail(g, name, "%s: the model has no such tensor",
+                           tr_st_get(f, i)->name);
+    return f;
+}
+
+void tr_pupil_gradients(struct tr_golden *g, const char *name, const struct tr_pupil *p,
+                        const char *path, double tolerance)
+{
+    double worst = 0;
+    struct tr_st *f = open_tensors(g, name, p, path);
+    for (int64_t i = 0; f && i < tr_params_count(p->params); i++) {
+        const struct tr_param *q = tr_params_get(p->params, i);
+        float *got = NULL;
+        float *want = NULL;
+        int64_t n = 0;
+        if (!read_pair(g, name, p, p->grad, q, f, 1, &got, &want, &n)) continue;
+        double e = tr_golden_rel(got, want, n);
+        if (!(e <= worst)) worst = e; /* NaN stays */
+        free(got);
+        free(want);
+    }
+    if (f) tr_golden_case(g, name, worst, tolerance);
+    tr_st_close(f);
 }
 
 static int ascending(const void *x, const void *y)
@@ -140,72 +192,50 @@ static int ascending(const void *x, const void *y)
     return (a > b) - (a < b);
 }
 
-double tr_pupil_quantile(const float *got, const float *want, int64_t n)
+/* The differences of all tensors end to end into e; how many. */
+static int64_t differences(struct tr_golden *g, const char *name,
+                           const struct tr_pupil *p, const struct tr_st *f,
+                           int64_t stride, float *e)
 {
-    double found = NAN;
-    float *e = malloc((size_t)(n + 1) * sizeof *e);
-    if (!e) return found;
-    for (int64_t i = 0; i < n; i++) {
-        e[i] = fabsf(got[i] - want[i]);
-        if (isnan(e[i])) e[i] = INFINITY; /* NaN has no place in an order */
-    }
-    qsort(e, (size_t)n, sizeof *e, ascending);
-    if (n) found = (double)e[(int64_t)ceil(0.999 * (double)n) - 1];
-    free(e);
-    return found;
-}
-
-/* One tensor, its file holding every stride-th element. NaN: a case that has failed already. */
-static double compare_one(struct tr_golden *g, const char *name, const struct tr_pupil *p,
-                          const float *flat, const struct tr_param *q,
-                          const struct tr_st *f, int64_t stride,
-                          tr_pupil_measure *measure)
-{
-    int64_t n = 0;
-    int64_t kept = 0;
-    double error = NAN;
-    float *want = tr_golden_floats(g, name, f, q->name, &n);
-    float *got = malloc((size_t)tr_param_elements(q) * sizeof *got);
-    if (want && got) {
-        tr_params_unpack(p->ex, q, flat, got);
-        for (int64_t i = 0; i < tr_param_elements(q); i += stride) got[kept++] = got[i];
-        if (kept == n)
-            error = measure(got, want, n);
-        else
-            tr_golden_fail(g, name, "%s: expected %lld elements, found %lld", q->name,
-                           (long long)kept, (long long)n);
-    }
-    free(want);
-    free(got);
-    return error;
-}
-
-void tr_pupil_compare(struct tr_golden *g, const char *name, const struct tr_pupil *p,
-                      const float *flat, const char *path, int64_t stride,
-                      tr_pupil_measure *measure, double tolerance)
-{
-    struct tr_st *f = NULL;
-    struct tr_err err = {0};
-    double worst = 0;
-    if (tr_st_open(path, &f, &err) != TR_OK) {
-        tr_golden_fail(g, name, "%s", err.text);
-        return;
-    }
+    int64_t count = 0;
     for (int64_t i = 0; i < tr_params_count(p->params); i++) {
         const struct tr_param *q = tr_params_get(p->params, i);
-        double e = compare_one(g, name, p, flat, q, f, stride, measure);
-        if (!(e <= worst)) worst = e; /* NaN stays */
+        float *got = NULL;
+        float *want = NULL;
+        int64_t n = 0;
+        if (!read_pair(g, name, p, p->masters, q, f, stride, &got, &want, &n)) continue;
+        for (int64_t k = 0; k < n; k++) {
+            float x = fabsf(got[k] - want[k]);
+            e[count++] = isnan(x) ? INFINITY : x; /* NaN has no place in an order */
+        }
+        free(got);
+        free(want);
     }
-    for (int64_t i = 0; i < tr_st_count(f); i++)
-        if (!tr_params_find(p->params, tr_st_get(f, i)->name))
-            tr_golden_fail(g, name, "%s: the model has no such tensor",
-                           tr_st_get(f, i)->name);
-    tr_golden_case(g, name, worst, tolerance);
+    return count;
+}
+
+void tr_pupil_masters(struct tr_golden *g, const char *name, const struct tr_pupil *p,
+                      const char *path, int64_t stride, double quantile, double largest)
+{
+    char at[600];
+    struct tr_st *f = open_tensors(g, name, p, path);
+    float *e = malloc((size_t)tr_params_total(p->params) * sizeof *e);
+    if (f && e) {
+        const int64_t n = differences(g, name, p, f, stride, e);
+        qsort(e, (size_t)n, sizeof *e, ascending);
+        snprintf(at, sizeof at, "%s/quantile", name);
+        tr_golden_case(g, at,
+                       n ? (double)e[(int64_t)ceil(0.999 * (double)n) - 1] : (double)NAN,
+                       quantile);
+        snprintf(at, sizeof at, "%s/largest", name);
+        tr_golden_case(g, at, n ? (double)e[n - 1] : (double)NAN, largest);
+    }
+    free(e);
     tr_st_close(f);
 }
 
-static double one_checksum(const struct tr_pupil *p, const float *flat,
-                           const struct tr_param *q, const json_t *want)
+static double one_checksum(const struct tr_pupil *p, const struct tr_param *q,
+                           const json_t *want)
 {
     const int64_t n = tr_param_elements(q);
     double sum = 0;
@@ -216,7 +246,7 @@ static double one_checksum(const struct tr_pupil *p, const float *flat,
         free(x);
         return NAN;
     }
-    tr_params_unpack(p->ex, q, flat, x);
+    tr_params_unpack(p->ex, q, p->masters, x);
     for (int64_t i = 0; i < n; i++) {
         sum += (double)x[i];
         magnitude += fabs((double)x[i]);
@@ -231,12 +261,12 @@ static double one_checksum(const struct tr_pupil *p, const float *flat,
 }
 
 void tr_pupil_checksums(struct tr_golden *g, const char *name, const struct tr_pupil *p,
-                        const float *flat, const json_t *want, double tolerance)
+                        const json_t *want, double tolerance)
 {
     double worst = 0;
     for (int64_t i = 0; i < tr_params_count(p->params); i++) {
         const struct tr_param *q = tr_params_get(p->params, i);
-        double e = one_checksum(p, flat, q, json_object_get(want, q->name));
+        double e = one_checksum(p, q, json_object_get(want, q->name));
         if (!(e <= worst)) worst = e;
     }
     tr_golden_case(g, name, worst, tolerance);

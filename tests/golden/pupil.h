@@ -37,27 +37,25 @@ double tr_pupil_norm(struct tr_pupil *p);
 /* One step: clipped to L2 1.0 as torch does, AdamW betas .9/.999, eps 1e-8. */
 void tr_pupil_push(struct tr_pupil *p, double norm, double lr, double weight_decay);
 
-/* Compares every tensor of a flat buffer with the file's tensor of the same name, where the
- * file holds every `stride`-th element. `measure` gives a tensor's error. A missing tensor is a
- * failed case; so is one of the file that the model does not have. */
-typedef double tr_pupil_measure(const float *got, const float *want, int64_t n);
-void tr_pupil_compare(struct tr_golden *g, const char *name, const struct tr_pupil *p,
-                      const float *flat, const char *path, int64_t stride,
-                      tr_pupil_measure *measure, double tolerance);
+/* Gradients against the file's tensors of the same names: the error is that of the worst tensor,
+ * relative to its largest entry. A tensor that is missing on either side is a failed case. */
+void tr_pupil_gradients(struct tr_golden *g, const char *name, const struct tr_pupil *p,
+                        const char *path, double tolerance);
 
-/* Sums of a flat buffer's tensors against {"NAME": {"sum", "abs", "l2"}}. The sums' error is
- * taken per element of the tensor, the norm's relative. */
+/* Masters against a file that holds every `stride`-th element of each tensor: two cases, the
+ * 99.9 % quantile of all differences and the largest of them. */
+void tr_pupil_masters(struct tr_golden *g, const char *name, const struct tr_pupil *p,
+                      const char *path, int64_t stride, double quantile, double largest);
+
+/* Sums of the masters against {"NAME": {"sum", "abs", "l2"}}. The sums' error is taken per
+ * element of the tensor, the norm's relative. */
 void tr_pupil_checksums(struct tr_golden *g, const char *name, const struct tr_pupil *p,
-                        const float *flat, const json_t *want, double tolerance);
+                        const json_t *want, double tolerance);
 
 /* Forward of PREFIX of `given` against PREFIX's logits, token_logprobs and, where there, hidden
  * states in `want` (often the same file). Padded places are not compared. */
 void tr_pupil_forward(struct tr_golden *g, const char *name, struct tr_pupil *p,
                       const struct tr_st *given, const struct tr_st *want,
                       const char *prefix, double tolerance);
-
-/* Measures: the largest difference; the 99.9 % quantile of differences. */
-double tr_pupil_most(const float *got, const float *want, int64_t n);
-double tr_pupil_quantile(const float *got, const float *want, int64_t n);
 
 #endif
