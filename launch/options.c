@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/file.h"
 #include "core/base/json.h"
 #include "core/base/yaml.h"
 #include "launch/options_check.h"
@@ -278,7 +279,9 @@ enum tr_status tr_options_load(const char *path, char *const *assignments, int n
     enum tr_status st = TR_OK;
     *out = (struct tr_options){0};
     tr_buf_init(&noted, 1 << 16);
-    if (path)
+    if (path && !tr_path_exists(path))
+        st = tr_err_set(err, TR_BADARG, "%s: no such file", path);
+    else if (path)
         st = tr_yaml_load(path, &out->values, err);
     else
         out->values = json_object();

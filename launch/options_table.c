@@ -62,7 +62,7 @@ static const struct tr_key table[] = {
     /* Finetuning */
     WORD(F, "stage", "sft", "pt sft rm !dpo !kto !ppo", "this stage comes later", stage),
     WORD(F, "finetuning_type", "lora", "full !lora !freeze !oft",
-         "set finetuning_type: full", tuning),
+         "it comes later; set finetuning_type: full", tuning),
     REFUSED(F, "pure_bf16", "false",
             "set bf16: true (f32 masters, bf16 forward weights)"),
     NOTED(F, "plot_loss", "false"),

@@ -98,11 +98,10 @@ static enum tr_status make_plan(struct tr_stage_parts *p, struct tr_err *err)
         .stage = stages[p->o->stage],
         .examples = plan->examples,
         .tokens = all_tokens(p->examples),
-        .batch = plan->batch,
-        .accumulation = plan->accumulation,
+        .per_step = plan->batch * plan->accumulation,
+        .drop = plan->drop_last ? plan->batch : 0,
         .seed = (int64_t)plan->seed,
         .shuffle = plan->shuffle,
-        .drop_last = plan->drop_last,
     };
     return TR_OK;
 }
@@ -193,6 +192,11 @@ enum tr_status tr_stage_open(struct tr_stage_parts *p, struct tr_err *err)
     p->line = tr_progress_line_on(p->watch->progress_fd);
     p->history = json_array();
     if (!p->history) return tr_err_set(err, TR_NOMEM, "a run: no memory");
+    if (!tr_path_is_dir(p->o->model.path))
+        return tr_err_set(
+            err, TR_BADARG,
+            "model_name_or_path: %s: no such folder; models are local folders",
+            p->o->model.path);
     enum tr_status st = find_resume(p->o, path, sizeof path, err);
     if (st == TR_OK) st = load_examples(p, err);
     if (st == TR_OK) st = make_plan(p, err);
@@ -200,7 +204,8 @@ enum tr_status tr_stage_open(struct tr_stage_parts *p, struct tr_err *err)
     if (st == TR_OK && path[0]) st = resume(p, path, err);
     if (st == TR_OK) st = tr_dir_make(p->o->output.dir, err);
     if (st == TR_OK) st = tr_checkpoint_prune(p->o->output.dir, -1, -1, err);
-    if (st == TR_OK && !path[0]) st = tr_trainer_log_clear(p->o->output.dir, err);
+    if (st == TR_OK)
+        st = tr_trainer_log_trim(p->o->output.dir, tr_stage_progress(p->plan).step, err);
     if (st != TR_OK) return st;
     p->flos_per_token = flos_per_token(tr_learner_params(p->learner));
     p->started = tr_clock_seconds();

@@ -19,6 +19,7 @@ struct tr_trainer_state tr_stage_state(const struct tr_stage_parts *p)
     return (struct tr_trainer_state){
         .run = p->identity,
         .progress = progress,
+        .batch = plan->batch,
         .window_loss = p->window_loss,
         .window_steps = p->window_steps,
         .elapsed = elapsed(p),

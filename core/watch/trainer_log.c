@@ -11,6 +11,8 @@
 #include "core/base/file.h"
 #include "core/base/json.h"
 
+enum { TR_LOG_BYTES = 1 << 28 };
+
 double tr_round_decimals(double x, int decimals)
 {
     char text[64];
@@ -97,11 +99,37 @@ enum tr_status tr_trainer_log_append(const char *dir, const struct tr_log_entry 
     return st;
 }
 
-enum tr_status tr_trainer_log_clear(const char *dir, struct tr_err *err)
+/* Is this line of the log an entry of a step up to `step`? */
+static bool is_kept(const char *line, size_t size, int64_t step)
+{
+    json_t *entry = NULL;
+    int64_t at = 0;
+    bool good = tr_json_parse(line, size, "log", &entry, NULL) == TR_OK &&
+                tr_json_int(entry, "current_steps", "log", 0, step, &at, NULL) == TR_OK &&
+                json_object_get(entry, "loss");
+    json_decref(entry);
+    return good;
+}
+
+enum tr_status tr_trainer_log_trim(const char *dir, int64_t step, struct tr_err *err)
 {
     char path[1024];
+    struct tr_buf all = {0};
+    struct tr_buf kept;
     enum tr_status st = tr_path_join(path, sizeof path, dir, "trainer_log.jsonl", err);
-    if (st == TR_OK && unlink(path) && errno != ENOENT)
-        st = tr_err_set(err, TR_IO, "%s: %s", path, strerror(errno));
+    if (st != TR_OK || !tr_path_exists(path)) return st;
+    tr_buf_init(&kept, TR_LOG_BYTES);
+    st = tr_file_read(path, TR_LOG_BYTES, &all, err);
+    for (const char *at = tr_buf_text(&all); st == TR_OK && *at;) {
+        size_t n = strcspn(at, "\n");
+        if (is_kept(at, n, step)) {
+            st = tr_buf_put(&kept, at, n, err);
+            if (st == TR_OK) st = tr_buf_puts(&kept, "\n", err);
+        }
+        at += n + (at[n] != 0);
+    }
+    if (st == TR_OK) st = tr_file_write(path, tr_buf_text(&kept), kept.size, err);
+    tr_buf_fini(&all);
+    tr_buf_fini(&kept);
     return st;
 }

@@ -9,11 +9,11 @@
 
 static json_t *identity_of(const struct tr_run_identity *r)
 {
-    return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:b, s:b}", "stage", r->stage,
-                     "examples", (json_int_t)r->examples, "tokens", (json_int_t)r->tokens,
-                     "batch", (json_int_t)r->batch, "accumulation",
-                     (json_int_t)r->accumulation, "seed", (json_int_t)r->seed, "shuffle",
-                     r->shuffle, "drop_last", r->drop_last);
+    return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:b}", "stage", r->stage, "examples",
+                     (json_int_t)r->examples, "tokens", (json_int_t)r->tokens,
+                     "samples_per_step", (json_int_t)r->per_step, "drop_last",
+                     (json_int_t)r->drop, "seed", (json_int_t)r->seed, "shuffle",
+                     r->shuffle);
 }
 
 static json_t *own_part(const struct tr_trainer_state *s)
@@ -49,8 +49,8 @@ enum tr_status tr_trainer_state_write(const char *dir, const struct tr_trainer_s
         (json_int_t)s->total_steps, "num_input_tokens_seen",
         (json_int_t)s->progress.tokens, "num_train_epochs", (json_int_t)ceil(s->epochs),
         "save_steps", count_or_share(s->save_steps), "stateful_callbacks", "total_flos",
-        s->flos, "train_batch_size", (json_int_t)s->run.batch, "trial_name",
-        "trial_params", "troupe", own_part(s));
+        s->flos, "train_batch_size", (json_int_t)s->batch, "trial_name", "trial_params",
+        "troupe", own_part(s));
     st = doc ? tr_json_save(path, doc, 2, err)
              : tr_err_set(err, TR_NOMEM, "%s: no memory", path);
     json_decref(doc);

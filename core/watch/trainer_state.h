@@ -19,14 +19,17 @@
 /* What makes a run the same run. */
 struct tr_run_identity {
     const char *stage;
-    int64_t examples, batch, accumulation, seed;
-    bool shuffle, drop_last;
-    int64_t tokens; /* of all examples: another dataset shows */
+    int64_t examples, seed;
+    int64_t tokens;   /* of all examples: another dataset shows */
+    int64_t per_step; /* samples; how they are cut into micro-batches is free, but with */
+    int64_t drop;     /* dataloader_drop_last: whole batches of this many; 0 without */
+    bool shuffle;
 };
 
 struct tr_trainer_state {
     struct tr_run_identity run;
     struct tr_stage_progress progress;
+    int64_t batch;      /* of a micro-batch, for the peer's field */
     double window_loss; /* sum and count since the last log entry */
     int64_t window_steps;
     double elapsed; /* seconds of training, earlier runs included */
