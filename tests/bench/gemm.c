@@ -266,24 +266,26 @@ static void play(struct match *g, int repeats, struct result *r)
     }
 }
 
-/* Sums of logarithms of the ratios to OpenBLAS, by class. */
+/* Sums of logarithms of the ratios to OpenBLAS, by group. */
 struct mean {
     const char *name;
     double f32_median, f32_best, bf16_median, bf16_best;
     int n;
 };
 
-enum class { FEW, MIDDLE, MANY, BACK_X, BACK_W, CLASSES };
+enum group { FEW, MIDDLE, MANY, BACK_X, BACK_W, GROUPS };
 
-static enum class class_of(const struct match *g) {
-    if (g->product == DX) return BACK_X; if (g->product == DW) return BACK_W;
+static enum group group_of(const struct match *g)
+{
+    if (g->product == DX) return BACK_X;
+    if (g->product == DW) return BACK_W;
     if (g->M <= 32) return FEW;
     return g->M < 256 ? MIDDLE : MANY;
 }
 
 static void print_result(const struct match *g, const struct result *r, struct mean *all)
 {
-    struct mean *mean = &all[class_of(g)];
+    struct mean *mean = &all[group_of(g)];
     const double f32 = r->median[EXACT_F32] / r->median[OPENBLAS];
     const double f32_best = r->best[EXACT_F32] / r->best[OPENBLAS];
     mean->n++;
@@ -311,7 +313,7 @@ static void print_result(const struct match *g, const struct result *r, struct m
 static void print_means(const struct mean *all)
 {
     printf("\ngeometric means of the ratios to OpenBLAS f32 (of medians, of bests)\n");
-    for (int i = 0; i < CLASSES; i++) {
+    for (int i = 0; i < GROUPS; i++) {
         const struct mean *m = &all[i];
         if (!m->n) continue;
         printf("  %-24s f32 %5.2f %5.2f", m->name, exp(m->f32_median / m->n),
@@ -384,11 +386,11 @@ int main(int argc, char **argv)
 {
     static const struct shape shapes[] = {{576, 576},  {1536, 576},  {2048, 2048},
                                           {576, 1536}, {49152, 576}, {8192, 2048}};
-    struct mean means[CLASSES] = {{.name = "forward, 1 to 32 rows"},
-                                  {.name = "forward, 64 rows"},
-                                  {.name = "forward, 256 and 1024"},
-                                  {.name = "dx"},
-                                  {.name = "dw"}};
+    struct mean means[GROUPS] = {{.name = "forward, 1 to 32 rows"},
+                                 {.name = "forward, 64 rows"},
+                                 {.name = "forward, 256 and 1024"},
+                                 {.name = "dx"},
+                                 {.name = "dw"}};
     struct options o;
     struct tr_exec ex;
     if (parse(argc, argv, &o) != 0) {
