@@ -58,16 +58,17 @@ static const struct {
     {ZMQ_HANDSHAKE_IVL, 5000},
     {ZMQ_RECONNECT_IVL, 50},
     {ZMQ_RECONNECT_IVL_MAX, 1000},
-    {ZMQ_IPV6, 1},
 };
 
-static enum tr_status set_up(void *socket, bool listens, struct tr_err *err)
+static enum tr_status set_up(void *socket, const char *address, bool listens,
+                             struct tr_err *err)
 {
     int64_t largest = TR_BULK_BYTES;
-    int one = 1;
+    int one = 1, six = strchr(address, '[') != NULL;
     int bad = zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &largest, sizeof largest);
     for (size_t i = 0; i < sizeof setting / sizeof *setting; i++)
         bad |= zmq_setsockopt(socket, setting[i].option, &setting[i].value, sizeof(int));
+    bad |= zmq_setsockopt(socket, ZMQ_IPV6, &six, sizeof six);
     if (listens) bad |= zmq_setsockopt(socket, ZMQ_ROUTER_MANDATORY, &one, sizeof one);
     if (bad) return tr_err_set(err, TR_IO, "a socket: %s", zmq_strerror(zmq_errno()));
     return TR_OK;
@@ -90,7 +91,7 @@ static enum tr_status open_wire(const char *address, bool listens, struct tr_wir
         st = tr_err_set(err, TR_NOMEM, "a socket: %s", zmq_strerror(zmq_errno()));
         goto done;
     }
-    st = set_up(w->socket, listens, err);
+    st = set_up(w->socket, address, listens, err);
     if (st != TR_OK) goto done;
     int rc = listens ? zmq_bind(w->socket, address) : zmq_connect(w->socket, address);
     if (rc != 0) {

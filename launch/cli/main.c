@@ -2,7 +2,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "launch/cli/coordinator.h"
 #include "launch/cli/import.h"
+#include "launch/cli/role.h"
 #include "launch/cli/train.h"
 #include "launch/version.h"
 
@@ -30,6 +32,22 @@ static const struct command commands[] = {
      "\n"
      "Writes config.json, model.safetensors, tokenizer.json and the chat template\n"
      "into DIR. F32, F16, BF16, Q4_0, Q4_1 and Q8_0 tensors are read.\n"},
+    {"coordinator", tr_cli_coordinator, "keep a run that other processes work for",
+     "troupe coordinator --skeleton [--listen ADDRESS] [--address-file FILE]\n"
+     "                   [--rollout N] [--reference N] [--reward N] [--alone]\n"
+     "                   [--seed N] [--threads N] [--isa scalar|avx2|avx512]\n"
+     "                   [--join-seconds X] [--silence-seconds X]\n"
+     "\n"
+     "One PPO step of a random tiny model. Waits for N processes of each role (1 unless\n"
+     "said), hands out the work and prints the digests. ADDRESS is tcp://127.0.0.1:PORT\n"
+     "(port 0: any) or ipc://PATH; the real one is written to FILE. With --alone all\n"
+     "roles live in this process, and the digests are the same.\n"},
+    {"role", tr_cli_role, "serve one role of a run",
+     "troupe role ROLE --join ADDRESS --skeleton [--name NAME] [--seed N]\n"
+     "            [--threads N] [--isa scalar|avx2|avx512] [--join-seconds X]\n"
+     "\n"
+     "ROLE is policy, rollout, reference, reward or critic. Joins the coordinator at\n"
+     "ADDRESS, answers what it is asked, and leaves when the run is over.\n"},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 

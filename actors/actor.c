@@ -1,0 +1,180 @@
+#include "actors/actor.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/clock.h"
+
+struct held {
+    struct tr_unit unit;
+    double taken, begun; /* seconds */
+    struct tr_err fault; /* why it fails already */
+};
+
+struct tr_actor {
+    const struct tr_role_ops *ops;
+    const struct tr_exec *ex; /* borrows */
+    void *self;               /* owns, by ops */
+    struct held *held;        /* owns; [n], in order of arrival */
+    int64_t n, room;
+};
+
+enum tr_status tr_actor_open(enum tr_role role, const struct tr_role_start *start,
+                             struct tr_actor **out, struct tr_err *err)
+{
+    struct tr_actor *a = calloc(1, sizeof *a);
+    *out = NULL;
+    if (!a) return tr_err_set(err, TR_NOMEM, "an actor");
+    a->ops = tr_role_ops(role);
+    a->ex = start->ex;
+    enum tr_status st = a->ops->open(start, &a->self, err);
+    if (st != TR_OK) {
+        free(a);
+        return tr_err_wrap(err, st, "%s", tr_role_name(role));
+    }
+    *out = a;
+    return TR_OK;
+}
+
+void tr_actor_close(struct tr_actor *a)
+{
+    if (!a) return;
+    a->ops->close(a->self);
+    for (int64_t i = 0; i < a->n; i++) tr_unit_fini(&a->held[i].unit);
+    free(a->held);
+    free(a);
+}
+
+struct tr_hello tr_actor_hello(const struct tr_actor *a)
+{
+    struct tr_hello h = {.role = (int)a->ops->role,
+                         .credits = a->ops->credits,
+                         .threads = tr_team_threads(a->ex->team)};
+    a->ops->holds(a->self, &h.holds);
+    snprintf(h.isa, sizeof h.isa, "%s", tr_exec_isa(a->ex));
+    snprintf(h.math, sizeof h.math, "%s",
+             a->ex->math == TR_MATH_EXACT ? "exact" : "openblas");
+    return h;
+}
+
+struct tr_progress tr_actor_progress(const struct tr_actor *a)
+{
+    struct tr_progress p = {
+        .in_hand = {.n = a->n < TR_DIGESTS_MAX ? a->n : TR_DIGESTS_MAX}};
+    for (int64_t i = 0; i < p.in_hand.n; i++) p.in_hand.at[i] = a->held[i].unit.id;
+    return p;
+}
+
+bool tr_actor_busy(const struct tr_actor *a)
+{
+    return a->n > 0;
+}
+
+/* ---- taking ---- */
+
+static enum tr_status make_room(struct tr_actor *a, struct tr_err *err)
+{
+    if (a->n < a->room) return TR_OK;
+    int64_t room = a->room ? 2 * a->room : 8;
+    struct held *held = realloc(a->held, (size_t)room * sizeof *held);
+    if (!held) return tr_err_set(err, TR_NOMEM, "units in hand");
+    a->held = held;
+    a->room = room;
+    return TR_OK;
+}
+
+enum tr_status tr_actor_take(struct tr_actor *a, struct tr_message *m, struct tr_err *err)
+{
+    enum tr_status st = make_room(a, err);
+    if (st != TR_OK) return st;
+    struct held *h = &a->held[a->n];
+    *h = (struct held){.taken = tr_clock_seconds()};
+    st = tr_unit_from(&m->as.unit.id, &m->content, &h->unit, &h->fault);
+    if (st == TR_OK && a->ops->begin) st = a->ops->begin(a->self, &h->unit, &h->fault);
+    if (st != TR_OK) h->unit.id = m->as.unit.id;
+    h->begun = tr_clock_seconds();
+    a->n++;
+    return TR_OK;
+}
+
+/* ---- answering ---- */
+
+static void forget(struct tr_actor *a, int64_t i)
+{
+    tr_unit_fini(&a->held[i].unit);
+    a->n--;
+    memmove(a->held + i, a->held + i + 1, (size_t)(a->n - i) * sizeof *a->held);
+}
+
+/* Another worker, or this one later, may do better with these. */
+static bool retryable(enum tr_status code)
+{
+    return code == TR_NOMEM || code == TR_IO || code == TR_STALE || code == TR_GONE;
+}
+
+static void say_fail(struct tr_actor *a, int64_t i, const struct tr_err *why,
+                     struct tr_message *out)
+{
+    *out = (struct tr_message){.say = TR_SAY_FAIL};
+    out->as.fail = (struct tr_fail){
+        .id = a->held[i].unit.id, .code = why->code, .retryable = retryable(why->code)};
+    snprintf(out->as.fail.text, sizeof out->as.fail.text, "%s", why->text);
+    forget(a, i);
+}
+
+static void say_done(struct tr_actor *a, int64_t i, struct tr_content *answer,
+                     struct tr_message *out)
+{
+    const struct held *h = &a->held[i];
+    *out = (struct tr_message){.say = TR_SAY_DONE, .content = *answer};
+    out->as.done = (struct tr_done){.id = h->unit.id,
+                                    .queue_seconds = h->begun - h->taken,
+                                    .compute_seconds = tr_clock_seconds() - h->begun};
+    *answer = (struct tr_content){0};
+    forget(a, i);
+}
+
+/* One unit after the other. */
+static enum tr_status work_one(struct tr_actor *a, struct tr_message *out)
+{
+    struct tr_content answer = {0};
+    struct tr_err why = {0};
+    a->held[0].begun = tr_clock_seconds();
+    if (a->ops->answer(a->self, &a->held[0].unit, &answer, &why) == TR_OK)
+        say_done(a, 0, &answer, out);
+    else
+        say_fail(a, 0, &why, out);
+    return TR_OK;
+}
+
+/* One step of all; the first that is finished is answered, the others by later calls. */
+static enum tr_status work_many(struct tr_actor *a, struct tr_message *out)
+{
+    struct tr_content answer = {0};
+    struct tr_err why = {0};
+    for (int64_t i = 0; i < a->n; i++) {
+        enum tr_status st = a->ops->finish(a->self, &a->held[i].unit, &answer, &why);
+        if (st == TR_AGAIN) continue;
+        if (st == TR_OK)
+            say_done(a, i, &answer, out);
+        else
+            say_fail(a, i, &why, out);
+        return TR_OK;
+    }
+    if (a->ops->advance(a->self, &why) == TR_OK) return TR_AGAIN;
+    say_fail(a, 0, &why, out);
+    return TR_OK;
+}
+
+enum tr_status tr_actor_work(struct tr_actor *a, struct tr_message *out)
+{
+    for (int64_t i = 0; i < a->n; i++) {
+        if (a->held[i].fault.code == TR_OK) continue;
+        struct tr_err why = a->held[i].fault;
+        say_fail(a, i, &why, out);
+        return TR_OK;
+    }
+    if (a->n == 0) return TR_AGAIN;
+    return a->ops->answer ? work_one(a, out) : work_many(a, out);
+}

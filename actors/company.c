@@ -1,0 +1,103 @@
+#include "actors/company.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "core/base/clock.h"
+
+/* What *m becomes on its way: the bytes of the wire, read again. */
+static enum tr_status carry(const struct tr_message *m, struct tr_message *out,
+                            struct tr_err *err)
+{
+    struct tr_buf head;
+    enum tr_status st = tr_message_encode(m, &head, err);
+    if (st == TR_OK)
+        st = tr_message_decode(head.at, head.size, m->content.bulk, m->content.n, out,
+                               err);
+    tr_buf_fini(&head);
+    return st;
+}
+
+static enum tr_status tell_core(struct tr_core *core, int64_t peer,
+                                const struct tr_message *m, struct tr_err *err)
+{
+    struct tr_message came;
+    enum tr_status st = carry(m, &came, err);
+    if (st != TR_OK) return st;
+    st = tr_core_hear(core, peer, &came, tr_clock_seconds(), err);
+    tr_message_fini(&came);
+    return st;
+}
+
+static enum tr_status tell_actor(struct tr_actor *actor, const struct tr_message *m,
+                                 struct tr_err *err)
+{
+    struct tr_message came;
+    enum tr_status st = carry(m, &came, err);
+    if (st != TR_OK) return st;
+    if (came.say == TR_SAY_UNIT)
+        st = tr_actor_take(actor, &came, err);
+    else if (came.say == TR_SAY_WELCOME && !came.as.welcome.admitted)
+        st = tr_err_set(err, TR_BADARG, "%s", came.as.welcome.reason);
+    tr_message_fini(&came);
+    return st;
+}
+
+/* Does what the core wants done. */
+static enum tr_status act(struct tr_core *core, struct tr_actor *const *actor,
+                          const struct tr_log *log, struct tr_err *err)
+{
+    struct tr_core_action a;
+    enum tr_status st = TR_OK;
+    while (st == TR_OK && tr_core_next(core, &a)) {
+        if (a.send)
+            st = tell_actor(actor[a.peer], &a.message, err);
+        else if (log)
+            tr_log_debug(log, "%s", a.text);
+    }
+    return st;
+}
+
+static enum tr_status join(struct tr_core *core, struct tr_actor *const *actor, int64_t i,
+                           const struct tr_log *log, struct tr_err *err)
+{
+    struct tr_message hello = {.say = TR_SAY_HELLO, .as.hello = tr_actor_hello(actor[i])};
+    struct tr_hello *h = &hello.as.hello;
+    snprintf(h->instance, sizeof h->instance, "%s-%lld",
+             tr_role_name((enum tr_role)h->role), (long long)i);
+    enum tr_status st = tell_core(core, i, &hello, err);
+    return st == TR_OK ? act(core, actor, log, err) : st;
+}
+
+/* One bit of work of one actor, and what follows from it. */
+static enum tr_status work(struct tr_core *core, struct tr_actor *const *actor, int64_t i,
+                           const struct tr_log *log, struct tr_err *err)
+{
+    struct tr_message said;
+    if (tr_actor_work(actor[i], &said) == TR_AGAIN) return TR_OK;
+    enum tr_status st = tell_core(core, i, &said, err);
+    tr_message_fini(&said);
+    return st == TR_OK ? act(core, actor, log, err) : st;
+}
+
+enum tr_status tr_company_run(struct tr_core *core, struct tr_actor *const *actor,
+                              int64_t n, const struct tr_log *log, struct tr_err *err)
+{
+    enum tr_status st = TR_OK;
+    for (int64_t i = 0; i < n && st == TR_OK; i++) st = join(core, actor, i, log, err);
+    while (st == TR_OK && !tr_core_over(core)) {
+        bool busy = false;
+        for (int64_t i = 0; i < n && st == TR_OK; i++) {
+            busy |= tr_actor_busy(actor[i]);
+            st = work(core, actor, i, log, err);
+        }
+        if (st != TR_OK || busy || tr_core_over(core)) continue;
+        /* Nobody has anything in hand, yet the run is not over: a unit that none of us can do. */
+        st = tr_core_tick(core, tr_clock_seconds(), err);
+        if (st == TR_OK) st = act(core, actor, log, err);
+        for (int64_t i = 0; i < n; i++) busy |= tr_actor_busy(actor[i]);
+        if (st == TR_OK && !busy && !tr_core_over(core))
+            st = tr_err_set(err, TR_GONE, "a unit needs weights that no role here holds");
+    }
+    return st;
+}

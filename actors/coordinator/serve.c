@@ -1,0 +1,60 @@
+#include "actors/coordinator/serve.h"
+
+#include <poll.h>
+
+#include "core/base/clock.h"
+
+static const double wait_seconds = 0.2; /* at most, so that deadlines are seen */
+
+/* Does what the core wants done. A peer that cannot be reached is lost to the core. */
+static enum tr_status act(struct tr_core *core, struct tr_wire *wire,
+                          const struct tr_log *log, struct tr_err *err)
+{
+    struct tr_core_action a;
+    enum tr_status st = TR_OK;
+    while (st == TR_OK && tr_core_next(core, &a)) {
+        struct tr_err why = {0};
+        if (!a.send) {
+            tr_log_info(log, "%s", a.text);
+            continue;
+        }
+        st = tr_wire_send(wire, a.peer, &a.message, &why);
+        if (st == TR_GONE || st == TR_AGAIN)
+            st = tr_core_lose(core, a.peer, why.text, tr_clock_seconds(), err);
+        else if (st != TR_OK)
+            st = tr_err_set(err, st, "%s", why.text);
+    }
+    return st;
+}
+
+static bool asked_to_stop(int fd)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    return fd >= 0 && poll(&p, 1, 0) > 0;
+}
+
+enum tr_status tr_serve_run(struct tr_core *core, struct tr_wire *wire,
+                            const struct tr_log *log, int stop_fd, struct tr_err *err)
+{
+    enum tr_status st = TR_OK;
+    while (st == TR_OK && !tr_core_over(core)) {
+        struct tr_message m;
+        struct tr_err why = {0};
+        int64_t peer;
+        if (asked_to_stop(stop_fd)) return tr_err_set(err, TR_GONE, "stopped");
+        st = tr_wire_receive(wire, wait_seconds, &peer, &m, &why);
+        double now = tr_clock_seconds();
+        if (st == TR_OK) {
+            st = tr_core_hear(core, peer, &m, now, err);
+            tr_message_fini(&m);
+        } else if (st == TR_AGAIN) {
+            st = tr_core_tick(core, now, err);
+        } else if (st == TR_BADMSG) {
+            st = tr_core_lose(core, peer, why.text, now, err);
+        } else {
+            st = tr_err_set(err, st, "%s", why.text);
+        }
+        if (st == TR_OK) st = act(core, wire, log, err);
+    }
+    return st;
+}

@@ -1,0 +1,57 @@
+/* role.h - what every role can do, whatever its engine.
+ *
+ * What it is for. A process, or a company within one process, treats all roles alike: it opens
+ * one, gives it units, lets it work a bit, and takes answers. Each role is one short file that
+ * fills one of these tables from an engine and a model slot.
+ *
+ * Two kinds of engine. Most answer one unit at a time (`answer`). A generator has many units in
+ * hand (`begin`, `advance`, `finish`): it is the only one with those three. */
+#ifndef TR_ACTORS_ROLE_H
+#define TR_ACTORS_ROLE_H
+
+#include "actors/slot.h"
+#include "proto/message.h"
+#include "proto/unit.h"
+
+struct tr_role_start {
+    const struct tr_exec *ex;   /* borrowed until close */
+    const char *folder;         /* the model, or NULL: */
+    const struct tr_arch *arch; /* shapes of one that is drawn from the seed */
+    uint64_t seed;
+    bool bf16;
+    bool recompute;        /* learners: gradient checkpointing */
+    int64_t max_tokens;    /* in one pass */
+    int64_t max_sequences; /* in one pass, or generated at a time */
+    int64_t pages;         /* of a generator's cache */
+};
+
+struct tr_role_ops {
+    enum tr_role role;
+    int64_t credits; /* units it wants in hand at a time */
+    enum tr_status (*open)(const struct tr_role_start *start, void **self,
+                           struct tr_err *err);
+    void (*close)(void *self);
+    void (*holds)(const void *self, struct tr_digests *out);
+    enum tr_status (*answer)(void *self, const struct tr_unit *unit,
+                             struct tr_content *out, struct tr_err *err);
+    enum tr_status (*begin)(void *self, const struct tr_unit *unit, struct tr_err *err);
+    enum tr_status (*advance)(void *self, struct tr_err *err);
+    /* TR_AGAIN while the unit needs more steps; afterwards the unit is forgotten. */
+    enum tr_status (*finish)(void *self, const struct tr_unit *unit,
+                             struct tr_content *out, struct tr_err *err);
+};
+
+/* One row for each enum tr_role. */
+const struct tr_role_ops *tr_role_ops(enum tr_role role);
+
+extern const struct tr_role_ops tr_policy_role, tr_rollout_role, tr_reference_role,
+    tr_reward_role, tr_critic_role;
+
+/* The digests of a unit are all among those held; TR_STALE names what is missing. */
+enum tr_status tr_role_check(const struct tr_unit *unit, const struct tr_digests *holds,
+                             struct tr_err *err);
+/* For a kind that a role does not serve. */
+enum tr_status tr_role_refuse(enum tr_role role, const struct tr_unit *unit,
+                              struct tr_err *err);
+
+#endif

@@ -1,0 +1,108 @@
+#include "actors/trainee.h"
+
+#include <stdlib.h>
+
+#include "proto/step3_learn.h"
+
+enum tr_status tr_trainee_open(const struct tr_role_start *start, bool lm_head,
+                               bool value_head, void **self, struct tr_err *err)
+{
+    struct tr_learner_start learner = {
+        .model = start->folder,
+        .arch = start->arch,
+        .seed = start->seed,
+        .lm_head = lm_head,
+        .value_head = value_head,
+        .bf16 = start->bf16,
+        .recompute = start->recompute,
+        .max_tokens = start->max_tokens,
+        .max_sequences = start->max_sequences,
+    };
+    struct tr_trainee *t = calloc(1, sizeof *t);
+    if (!t) return tr_err_set(err, TR_NOMEM, "a trainee");
+    enum tr_status st = tr_learner_open(start->ex, &learner, &t->learner, err);
+    if (st == TR_OK)
+        st = tr_evaluator_create(start->ex, tr_learner_weights(t->learner),
+                                 start->max_tokens, &t->evaluator, err);
+    if (st == TR_OK) st = tr_learner_digest(t->learner, &t->weights, err);
+    if (st != TR_OK) {
+        tr_trainee_close(t);
+        return st;
+    }
+    t->lineage = t->weights;
+    t->hashed = true;
+    *self = t;
+    return TR_OK;
+}
+
+void tr_trainee_close(void *self)
+{
+    struct tr_trainee *t = self;
+    if (!t) return;
+    tr_evaluator_destroy(t->evaluator);
+    tr_learner_close(t->learner);
+    tr_content_fini(&t->last);
+    free(t);
+}
+
+void tr_trainee_holds(const void *self, struct tr_digests *out)
+{
+    const struct tr_trainee *t = self;
+    *out = tr_digests_one(&t->lineage);
+    if (t->hashed && !tr_digest_equal(&t->lineage, &t->weights))
+        out->at[out->n++] = t->weights;
+}
+
+/* The update itself. What was last becomes this unit's answer. */
+static enum tr_status update(struct tr_trainee *t, const struct tr_unit *unit,
+                             struct tr_err *err)
+{
+    struct tr_ask_learn ask;
+    struct tr_learn_task task;
+    struct tr_learn_result result;
+    struct tr_content answer = {0};
+    int64_t unknown = 0, vocab = tr_learner_arch(t->learner)->V;
+    enum tr_status st =
+        tr_content_decode(&unit->content, &tr_ask_learn_record, &ask, &unknown, err);
+    if (st == TR_OK) st = tr_ask_learn_task(&ask, vocab, &task, err);
+    if (st == TR_OK) st = tr_learner_step(t->learner, &task, &result, err);
+    if (st != TR_OK) return st;
+    t->hashed = t->hashed && result.skipped;
+    if (ask.want_digest && !t->hashed) {
+        st = tr_learner_digest(t->learner, &t->weights, err);
+        t->hashed = st == TR_OK;
+    }
+    struct tr_answer_learn said =
+        tr_answer_learn_from(&result, ask.want_digest && t->hashed ? &t->weights : NULL);
+    if (st == TR_OK)
+        st =
+            tr_content_encode(&tr_answer_learn_record, &unit->needs, &said, &answer, err);
+    tr_content_fini(&t->last);
+    t->last = answer;
+    t->lineage = unit->id;
+    return st;
+}
+
+enum tr_status tr_trainee_learn(struct tr_trainee *t, const struct tr_unit *unit,
+                                struct tr_content *out, struct tr_err *err)
+{
+    bool again = t->last.bytes.at && tr_digest_equal(&unit->id, &t->lineage);
+    struct tr_digests lineage = tr_digests_one(&t->lineage);
+    enum tr_status st = TR_OK;
+    if (!again) {
+        st = tr_role_check(unit, &lineage, err);
+        if (st == TR_OK) st = update(t, unit, err);
+    }
+    if (st != TR_OK) return st;
+    return tr_content_copy(t->last.bytes.at, t->last.bytes.size, t->last.bulk, t->last.n,
+                           out, err);
+}
+
+enum tr_status tr_trainee_judge(struct tr_trainee *t, const struct tr_unit *unit,
+                                struct tr_content *out, struct tr_err *err)
+{
+    struct tr_digests holds = {0};
+    if (t->hashed) holds = tr_digests_one(&t->weights);
+    enum tr_status st = tr_role_check(unit, &holds, err);
+    return st == TR_OK ? tr_evaluator_answer(t->evaluator, unit, out, err) : st;
+}

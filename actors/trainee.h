@@ -1,0 +1,41 @@
+/* trainee.h - a learner that takes units: what policy and critic are made of.
+ *
+ * What it is for. A learn unit changes the model, so asking twice must not learn twice. A trainee
+ * keeps its last answer by unit id and repeats it.
+ *
+ * The data. `lineage` is what a learn unit needs (proto/unit.h): at first the digest of the
+ * weights, afterwards the id of the last learn unit. `weights` is the digest of the forward
+ * weights, known whenever `hashed`.
+ *
+ * Invariants.
+ *   1. The same learn unit twice in a row: one update, one answer.
+ *   2. A learn unit that names another lineage is TR_STALE and changes nothing. */
+#ifndef TR_ACTORS_TRAINEE_H
+#define TR_ACTORS_TRAINEE_H
+
+#include "actors/evaluator.h"
+#include "actors/learner.h"
+#include "actors/role.h"
+
+struct tr_trainee {
+    struct tr_learner *learner;     /* owns */
+    struct tr_evaluator *evaluator; /* owns */
+    struct tr_digest lineage, weights;
+    bool hashed;
+    struct tr_content
+        last; /* owns; the answer to `lineage`, once there was a learn unit */
+};
+
+/* With the output layer (a policy) or the value head (a critic). */
+enum tr_status tr_trainee_open(const struct tr_role_start *start, bool lm_head,
+                               bool value_head, void **self, struct tr_err *err);
+void tr_trainee_close(void *self);
+void tr_trainee_holds(const void *self, struct tr_digests *out);
+
+enum tr_status tr_trainee_learn(struct tr_trainee *t, const struct tr_unit *unit,
+                                struct tr_content *out, struct tr_err *err);
+/* A judging unit, by the weights as they are now. */
+enum tr_status tr_trainee_judge(struct tr_trainee *t, const struct tr_unit *unit,
+                                struct tr_content *out, struct tr_err *err);
+
+#endif

@@ -1,0 +1,163 @@
+#include "launch/cli/coordinator.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "actors/company.h"
+#include "actors/coordinator/serve.h"
+#include "actors/skeleton.h"
+#include "core/base/clock.h"
+#include "core/base/file.h"
+#include "launch/flags.h"
+#include "launch/start.h"
+
+struct wish {
+    bool skeleton, alone;
+    const char *listen, *address_file, *isa;
+    int64_t seed, threads;
+    int64_t replicas[TR_ROLES];
+    double join_seconds, silence_seconds;
+};
+
+static enum tr_status parse(int argc, char **argv, struct wish *w, struct tr_err *err)
+{
+    const struct tr_flag flag[] = {
+        {"skeleton", TR_FLAG_YES, &w->skeleton, 0, 0},
+        {"alone", TR_FLAG_YES, &w->alone, 0, 0},
+        {"listen", TR_FLAG_TEXT, &w->listen, 0, 0},
+        {"address-file", TR_FLAG_TEXT, &w->address_file, 0, 0},
+        {"isa", TR_FLAG_TEXT, &w->isa, 0, 0},
+        {"seed", TR_FLAG_INT, &w->seed, 0, 9e15},
+        {"threads", TR_FLAG_INT, &w->threads, 0, 4096},
+        {"rollout", TR_FLAG_INT, &w->replicas[TR_ROLE_ROLLOUT], 1, 1024},
+        {"reference", TR_FLAG_INT, &w->replicas[TR_ROLE_REFERENCE], 1, 1024},
+        {"reward", TR_FLAG_INT, &w->replicas[TR_ROLE_REWARD], 1, 1024},
+        {"join-seconds", TR_FLAG_REAL, &w->join_seconds, 0, 1e6},
+        {"silence-seconds", TR_FLAG_REAL, &w->silence_seconds, 0.1, 1e6},
+    };
+    int words = 0;
+    *w = (struct wish){.listen = "tcp://127.0.0.1:0",
+                       .seed = 42,
+                       .threads = 1,
+                       .replicas = {1, 1, 1, 1, 1},
+                       .join_seconds = 60,
+                       .silence_seconds = 60};
+    enum tr_status st =
+        tr_flags_read(flag, sizeof flag / sizeof *flag, argc, argv, NULL, 0, &words, err);
+    if (st == TR_OK && !w->skeleton)
+        st = tr_err_set(err, TR_BADARG,
+                        "what is to be run? --skeleton is what this version keeps");
+    return st;
+}
+
+/* ---- two ways to run the same core ---- */
+
+/* All roles in this process, replicas too. */
+static enum tr_status run_alone(const struct wish *w, const struct tr_skeleton *s,
+                                struct tr_core *core, const struct tr_log *log,
+                                struct tr_err *err)
+{
+    enum { MOST = 64 };
+    struct tr_actor *actor[MOST] = {NULL};
+    struct tr_exec ex;
+    int64_t n = 0;
+    enum tr_status st = tr_start_exec(w->isa, w->threads, TR_MATH_EXACT, &ex, err);
+    if (st != TR_OK) return st;
+    for (int role = 0; role < TR_ROLES; role++)
+        for (int64_t i = 0; i < w->replicas[role] && n < MOST && st == TR_OK; i++) {
+            struct tr_role_start start = tr_skeleton_role(s, (enum tr_role)role, &ex);
+            st = tr_actor_open((enum tr_role)role, &start, &actor[n], err);
+            n += st == TR_OK;
+        }
+    if (st == TR_OK) st = tr_company_run(core, actor, n, log, err);
+    for (int64_t i = 0; i < n; i++) tr_actor_close(actor[i]);
+    tr_exec_fini(&ex);
+    return st;
+}
+
+static enum tr_status run_served(const struct wish *w, struct tr_core *core,
+                                 const struct tr_log *log, struct tr_err *err)
+{
+    struct tr_wire *wire = NULL;
+    char address[TR_ADDRESS_BYTES];
+    int stop_fd = tr_start_stop_fd();
+    enum tr_status st = tr_wire_listen(w->listen, address, &wire, err);
+    if (st == TR_OK) tr_log_info(log, "listening on %s", address);
+    if (st == TR_OK && w->address_file)
+        st = tr_file_write(w->address_file, address, strlen(address), err);
+    if (st == TR_OK) st = tr_serve_run(core, wire, log, stop_fd, err);
+    tr_wire_close(wire);
+    if (stop_fd >= 0) close(stop_fd);
+    return st;
+}
+
+/* ---- the skeleton ---- */
+
+static void print_digest(const char *name, const struct tr_digest *d)
+{
+    char text[65];
+    tr_digest_text(d, text);
+    printf("%s %s\n", name, text);
+}
+
+static enum tr_status print_outcome(const struct tr_plan_ppo *plan,
+                                    const struct tr_core *core, struct tr_err *err)
+{
+    struct tr_ppo_outcome o;
+    enum tr_status st = tr_plan_ppo_outcome(plan, &o, err);
+    if (st != TR_OK) return st;
+    struct tr_core_counts n = tr_core_counts(core);
+    printf(
+        "units %lld, asked again %lld, second answers %lld, differences %lld, refused %lld\n",
+        (long long)n.units, (long long)n.reissued, (long long)n.second_answers,
+        (long long)n.differences, (long long)n.refused);
+    printf("score %.6f, kl %.6f nats, length %.3f tokens\n", o.score, o.kl, o.length);
+    printf("policy loss %.6f to %.6f, critic loss %.6f, mismatch_bits %lld\n",
+           o.first.loss, o.last.loss, o.critic_last.loss,
+           (long long)o.first.mismatch_bits);
+    print_digest("policy", &o.policy);
+    print_digest("critic", &o.critic);
+    print_digest("digest", &o.run);
+    return TR_OK;
+}
+
+static enum tr_status run_skeleton(const struct wish *w, const struct tr_log *log,
+                                   struct tr_err *err)
+{
+    struct tr_skeleton *s = NULL;
+    struct tr_plan_ppo *plan = NULL;
+    struct tr_core *core = NULL;
+    struct tr_core_settings set = {.join_seconds = w->join_seconds,
+                                   .silence_seconds = w->silence_seconds,
+                                   .attempts = 10};
+    snprintf(set.run, sizeof set.run, "skeleton-%lld", (long long)w->seed);
+    memcpy(set.replicas, w->replicas, sizeof set.replicas);
+    enum tr_status st = tr_skeleton_create((uint64_t)w->seed, &s, err);
+    if (st != TR_OK) return st;
+    struct tr_ppo_settings ppo = tr_skeleton_settings(s);
+    struct tr_prompts prompts = tr_skeleton_prompts(s);
+    st = tr_plan_ppo_create(&ppo, &prompts, &plan, err);
+    struct tr_planner planner = tr_plan_ppo_planner(plan);
+    if (st == TR_OK) st = tr_core_create(&set, &planner, tr_clock_seconds(), &core, err);
+    if (st == TR_OK)
+        st = w->alone ? run_alone(w, s, core, log, err) : run_served(w, core, log, err);
+    if (st == TR_OK) st = print_outcome(plan, core, err);
+    tr_core_destroy(core);
+    tr_plan_ppo_destroy(plan);
+    tr_skeleton_destroy(s);
+    return st;
+}
+
+int tr_cli_coordinator(int argc, char **argv)
+{
+    struct tr_err err = {0};
+    struct wish w;
+    struct tr_log log = {
+        .name = "coordinator", .fd = STDERR_FILENO, .level = TR_LOG_INFO};
+    enum tr_status st = parse(argc, argv, &w, &err);
+    if (st == TR_OK) st = run_skeleton(&w, &log, &err);
+    if (st == TR_OK) return 0;
+    fprintf(stderr, "troupe coordinator: %s\n", err.text);
+    return st == TR_BADARG ? 2 : 1;
+}
