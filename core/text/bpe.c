@@ -60,7 +60,8 @@ static enum tr_status make_room(struct tr_bpe_work *w, size_t size, struct tr_er
     w->spelling = malloc(2 * (size_t)room);
     if (!w->symbol || !w->heap || !w->spelling) {
         tr_bpe_work_fini(w);
-        return tr_err_set(err, TR_NOMEM, "a piece of %zu bytes", size);
+        (void)tr_err_set(err, TR_NOMEM, "a piece of %zu bytes", size);
+        return TR_NOMEM;
     }
     w->room = room;
     return TR_OK;

@@ -7,7 +7,8 @@
 
 #include "core/base/buf.h"
 
-enum { REGEX_LIMIT = 1 << 16, MATCH_LIMIT = 10000000 };
+enum { MATCH_LIMIT = 10000000 };
+static const size_t regex_limit = (size_t)1 << 16;
 
 struct tr_pattern {
     pcre2_code *code; /* owns */
@@ -117,10 +118,10 @@ enum tr_status tr_pattern_create(const char *regex, size_t size, struct tr_patte
 {
     struct tr_buf full;
     *out = NULL;
-    if (size > REGEX_LIMIT)
-        return tr_err_set(err, TR_BADARG, "pattern of %zu bytes is over %d", size,
-                          REGEX_LIMIT);
-    tr_buf_init(&full, 128 * REGEX_LIMIT);
+    if (size > regex_limit)
+        return tr_err_set(err, TR_BADARG, "pattern of %zu bytes is over %zu", size,
+                          regex_limit);
+    tr_buf_init(&full, 128 * regex_limit);
     enum tr_status st = translate(regex, size, &full, err);
     if (st == TR_OK) st = compile(&full, out, err);
     tr_buf_fini(&full);
@@ -133,7 +134,7 @@ enum tr_status tr_pattern_create_literal(const char *text, size_t size,
     enum tr_status st = TR_OK;
     struct tr_buf full;
     *out = NULL;
-    tr_buf_init(&full, 2 * REGEX_LIMIT);
+    tr_buf_init(&full, 2 * regex_limit);
     for (size_t i = 0; i < size && st == TR_OK; i++) {
         unsigned char c = (unsigned char)text[i];
         if (c < 0x80 && !isalnum(c)) st = tr_buf_put(&full, "\\", 1, err);
@@ -175,25 +176,24 @@ void tr_matcher_destroy(struct tr_matcher *m)
 }
 
 enum tr_status tr_pattern_find(const struct tr_pattern *p, struct tr_matcher *m,
-                               const char *text, size_t size, size_t from, size_t *begin,
-                               size_t *end, bool *found, struct tr_err *err)
+                               const char *text, size_t size, size_t from,
+                               struct tr_match *out, struct tr_err *err)
 {
     uint32_t options = PCRE2_NO_UTF_CHECK | PCRE2_NOTEMPTY;
-    int n =
-        pcre2_match(p->code, (PCRE2_SPTR)text, size, from, options, m->match, m->context);
+    PCRE2_SPTR s = (PCRE2_SPTR)text;
+    int n = pcre2_match(p->code, s, size, from, options, m->match, m->context);
     if (n == PCRE2_ERROR_JIT_STACKLIMIT) /* the interpreter's stack is on the heap */
-        n = pcre2_match(p->code, (PCRE2_SPTR)text, size, from, options | PCRE2_NO_JIT,
-                        m->match, m->context);
-    *found = n >= 0;
-    if (n >= 0) {
-        const PCRE2_SIZE *at = pcre2_get_ovector_pointer(m->match);
-        *begin = at[0];
-        *end = at[1];
-        if (*begin >= *end || *begin < from) /* only a \K could do that */
-            return tr_err_set(err, TR_BADARG, "pattern: a match that goes backwards");
-        return TR_OK;
-    }
+        n = pcre2_match(p->code, s, size, from, options | PCRE2_NO_JIT, m->match,
+                        m->context);
+    *out = (struct tr_match){.found = n >= 0};
     if (n == PCRE2_ERROR_NOMATCH) return TR_OK;
-    return tr_err_set(err, n == PCRE2_ERROR_NOMEMORY ? TR_NOMEM : TR_BADARG,
-                      "pattern: too hard a search (PCRE2 error %d)", n);
+    if (n < 0)
+        return tr_err_set(err, n == PCRE2_ERROR_NOMEMORY ? TR_NOMEM : TR_BADARG,
+                          "pattern: too hard a search (PCRE2 error %d)", n);
+    const PCRE2_SIZE *at = pcre2_get_ovector_pointer(m->match);
+    out->begin = at[0];
+    out->end = at[1];
+    if (at[0] >= at[1] || at[0] < from) /* only a \K could do that */
+        return tr_err_set(err, TR_BADARG, "pattern: a match that goes backwards");
+    return TR_OK;
 }

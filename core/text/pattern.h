@@ -29,10 +29,14 @@ void tr_pattern_destroy(struct tr_pattern *p);
 enum tr_status tr_matcher_create(struct tr_matcher **out, struct tr_err *err);
 void tr_matcher_destroy(struct tr_matcher *m);
 
-/* The first match that is not empty, at or after `from` in text, [size], valid UTF-8.
- * *found = false when there is none. */
+struct tr_match {
+    bool found;
+    size_t begin, end;
+};
+
+/* The first match that is not empty, at or after `from` in text, [size], valid UTF-8. */
 enum tr_status tr_pattern_find(const struct tr_pattern *p, struct tr_matcher *m,
-                               const char *text, size_t size, size_t from, size_t *begin,
-                               size_t *end, bool *found, struct tr_err *err);
+                               const char *text, size_t size, size_t from,
+                               struct tr_match *out, struct tr_err *err);
 
 #endif

@@ -50,36 +50,54 @@ static bool pass_value(struct tr_skim *s, int64_t *items)
     return depth == 0;
 }
 
-/* From an object's opening bracket to the value under key. */
-static bool enter(struct tr_skim *s, const char *key)
+/* Passes over "key": and borrows the key. */
+static bool pass_key(struct tr_skim *s, const char **key, size_t *size)
 {
-    size_t n = strlen(key);
+    if (!tr_skim_take(s, '"')) return false;
+    *key = s->at;
+    if (!pass_string(s)) return false;
+    *size = (size_t)(s->at - *key) - 1;
+    return tr_skim_take(s, ':');
+}
+
+static bool is_key(const char *key, size_t size, const char *name)
+{
+    return strlen(name) == size && memcmp(key, name, size) == 0;
+}
+
+/* From before an object to the value under `name`. */
+static bool enter(struct tr_skim *s, const char *name)
+{
+    const char *key;
+    size_t size;
     int64_t items;
     if (!tr_skim_take(s, '{')) return false;
-    while (tr_skim_take(s, '"')) {
-        const char *name = s->at;
-        if (!pass_string(s)) return false;
-        bool found = (size_t)(s->at - name) == n + 1 && memcmp(name, key, n) == 0;
-        if (!tr_skim_take(s, ':')) return false;
-        if (found) return true;
+    while (pass_key(s, &key, &size)) {
+        if (is_key(key, size, name)) return true;
         if (!pass_value(s, &items) || !tr_skim_take(s, ',')) return false;
     }
     return false;
 }
 
-struct tr_skim_part tr_skim_find(const char *json, size_t size, const char *outer,
-                                 const char *inner)
+void tr_skim_find(const char *json, size_t size, const char *outer,
+                  const char *const *inner, int count, struct tr_skim_part *part)
 {
     struct tr_skim s = {json, json + size};
-    struct tr_skim_part p = {0};
-    if (!enter(&s, outer) || !enter(&s, inner)) return p;
-    pass_space(&s);
-    const char *at = s.at;
-    if (at == s.end || (*at != '{' && *at != '[')) return p;
-    if (!pass_value(&s, &p.items)) return p;
-    p.at = at;
-    p.size = (size_t)(s.at - at);
-    return p;
+    const char *key;
+    size_t n;
+    for (int i = 0; i < count; i++) part[i] = (struct tr_skim_part){0};
+    if (!enter(&s, outer) || !tr_skim_take(&s, '{')) return;
+    while (pass_key(&s, &key, &n)) {
+        struct tr_skim_part p = {0};
+        pass_space(&s);
+        p.at = s.at;
+        if (!pass_value(&s, &p.items)) return;
+        p.size = (size_t)(s.at - p.at);
+        bool table = p.size > 1 && (*p.at == '{' || *p.at == '[');
+        for (int i = 0; i < count && table; i++)
+            if (!part[i].at && is_key(key, n, inner[i])) part[i] = p;
+        if (!tr_skim_take(&s, ',')) return;
+    }
 }
 
 static enum tr_status put_empty(const struct tr_skim_part *p, struct tr_buf *out,

@@ -26,9 +26,9 @@ struct tr_skim_part {
     int64_t items; /* members of it, if it is well formed */
 };
 
-/* The object or array under root[outer][inner]. */
-struct tr_skim_part tr_skim_find(const char *json, size_t size, const char *outer,
-                                 const char *inner);
+/* Finds the objects or arrays root[outer][inner[i]], for `count` names, in one pass. */
+void tr_skim_find(const char *json, size_t size, const char *outer,
+                  const char *const *inner, int count, struct tr_skim_part *part);
 /* Copies json with the found ones of `count` parts empty. */
 enum tr_status tr_skim_rest(const char *json, size_t size,
                             const struct tr_skim_part *part, int count,

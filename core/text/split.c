@@ -30,15 +30,16 @@ enum tr_status tr_split_matches(const struct tr_pattern *p, struct tr_matcher *m
 {
     /* A piece is a text of its own: look-arounds do not see beyond it. */
     const char *piece = text + begin;
-    size_t size = end - begin, at = 0, from, to;
-    bool found = true;
+    size_t size = end - begin, at = 0;
+    struct tr_match x = {0};
     enum tr_status st = TR_OK;
     while (st == TR_OK && at < size) {
-        st = tr_pattern_find(p, m, piece, size, at, &from, &to, &found, err);
-        if (st != TR_OK || !found) break;
-        if (from > at) st = tr_spans_put(out, begin + at, begin + from, false, err);
-        if (st == TR_OK) st = tr_spans_put(out, begin + from, begin + to, true, err);
-        at = to;
+        st = tr_pattern_find(p, m, piece, size, at, &x, err);
+        if (st != TR_OK || !x.found) break;
+        if (x.begin > at) st = tr_spans_put(out, begin + at, begin + x.begin, false, err);
+        if (st == TR_OK)
+            st = tr_spans_put(out, begin + x.begin, begin + x.end, true, err);
+        at = x.end;
     }
     if (st == TR_OK && at < size) st = tr_spans_put(out, begin + at, end, false, err);
     return st;

@@ -223,21 +223,24 @@ static bool is_type(const json_t *x, const char *type)
     return name && strcmp(name, type) == 0;
 }
 
-static enum tr_status load_normalizer(struct load *l, const json_t *x, int depth,
+/* Step i of x: of its list when x is a Sequence, else x itself is the only one. A Sequence in a
+ * Sequence is no step that any caller knows, and so refused. */
+static const json_t *step_of(const json_t *x, const char *list, size_t i)
+{
+    if (is_type(x, "Sequence")) return json_array_get(json_object_get(x, list), i);
+    return i == 0 && x && !json_is_null(x) ? x : NULL;
+}
+
+static enum tr_status load_normalizer(struct load *l, const json_t *root,
                                       struct tr_err *err)
 {
-    enum tr_status st = TR_OK;
-    if (!x || json_is_null(x)) return TR_OK;
-    if (is_type(x, "NFC")) {
+    const json_t *x, *all = json_object_get(root, "normalizer");
+    for (size_t i = 0; (x = step_of(all, "normalizers", i)); i++) {
+        if (!is_type(x, "NFC"))
+            return refuse(l, "normalizer", json_object_get(x, "type"), err);
         l->t->nfc = true;
-        return TR_OK;
     }
-    const json_t *list = json_object_get(x, "normalizers");
-    if (!is_type(x, "Sequence") || !json_is_array(list) || depth > 4)
-        return refuse(l, "normalizer", json_object_get(x, "type"), err);
-    for (size_t i = 0; i < json_array_size(list) && st == TR_OK; i++)
-        st = load_normalizer(l, json_array_get(list, i), depth + 1, err);
-    return st;
+    return TR_OK;
 }
 
 static enum tr_status load_pattern(const struct load *l, const json_t *step,
@@ -275,8 +278,7 @@ static const char gpt2_words[] =
     "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+"
     "|\\s+(?!\\S)|\\s+";
 
-static enum tr_status load_byte_level(struct load *l, const json_t *x, bool *done,
-                                      struct tr_err *err)
+static enum tr_status load_byte_level(struct load *l, const json_t *x, struct tr_err *err)
 {
     struct tr_splitter *s = &l->t->splitter;
     bool use_regex = true;
@@ -286,26 +288,13 @@ static enum tr_status load_byte_level(struct load *l, const json_t *x, bool *don
         st = tr_json_bool_or(x, "use_regex", l->where, true, &use_regex, err);
     if (st == TR_OK && use_regex)
         st = tr_pattern_create(gpt2_words, sizeof gpt2_words - 1, &s->words, err);
-    *done = true;
     return st;
 }
 
-/* *done: the byte-level step is there, and nothing may follow it. */
-static enum tr_status load_pre_tokenizer(struct load *l, const json_t *x, bool *done,
-                                         int depth, struct tr_err *err)
+/* A step before the byte-level one. */
+static enum tr_status load_step(struct load *l, const json_t *x, struct tr_err *err)
 {
     struct tr_splitter *s = &l->t->splitter;
-    enum tr_status st = TR_OK;
-    const json_t *list = json_object_get(x, "pretokenizers");
-    if (is_type(x, "Sequence") && json_is_array(list) && depth < 4) {
-        for (size_t i = 0; i < json_array_size(list) && st == TR_OK; i++)
-            st = load_pre_tokenizer(l, json_array_get(list, i), done, depth + 1, err);
-        return st;
-    }
-    if (*done)
-        return refuse(l, "pre_tokenizer after ByteLevel", json_object_get(x, "type"),
-                      err);
-    if (is_type(x, "ByteLevel")) return load_byte_level(l, x, done, err);
     if (s->steps == TR_STEPS)
         return tr_err_set(err, TR_BADARG, "%s: pre_tokenizer: over %d steps", l->where,
                           TR_STEPS);
@@ -318,61 +307,70 @@ static enum tr_status load_pre_tokenizer(struct load *l, const json_t *x, bool *
         return refuse(l, "pre_tokenizer", json_object_get(x, "type"), err);
     bool single = false;
     s->steps++;
-    st = tr_json_bool_or(x, "individual_digits", l->where, false, &single, err);
+    enum tr_status st =
+        tr_json_bool_or(x, "individual_digits", l->where, false, &single, err);
     step->behaviour = single ? TR_SPLIT_ISOLATED : TR_SPLIT_CONTIGUOUS;
     return st;
 }
 
-static enum tr_status check_decoder(const struct load *l, const json_t *x,
+static enum tr_status load_pre_tokenizer(struct load *l, const json_t *root,
+                                         struct tr_err *err)
+{
+    const json_t *x, *all = json_object_get(root, "pre_tokenizer");
+    bool byte_level = false;
+    enum tr_status st = TR_OK;
+    for (size_t i = 0; st == TR_OK && (x = step_of(all, "pretokenizers", i)); i++) {
+        if (byte_level)
+            return refuse(l, "pre_tokenizer after ByteLevel", json_object_get(x, "type"),
+                          err);
+        byte_level = is_type(x, "ByteLevel");
+        st = byte_level ? load_byte_level(l, x, err) : load_step(l, x, err);
+    }
+    if (st != TR_OK || byte_level) return st;
+    return tr_err_set(err, TR_BADARG,
+                      "%s: pre_tokenizer: no ByteLevel step (byte-level BPE only)",
+                      l->where);
+}
+
+static enum tr_status check_decoder(const struct load *l, const json_t *root,
                                     struct tr_err *err)
 {
-    const json_t *list = json_object_get(x, "decoders");
-    if (is_type(x, "Sequence") && json_array_size(list) == 1) x = json_array_get(list, 0);
-    if (is_type(x, "ByteLevel")) return TR_OK;
-    return refuse(l, "decoder", x ? json_object_get(x, "type") : NULL, err);
+    const json_t *all = json_object_get(root, "decoder");
+    const json_t *x = step_of(all, "decoders", 0);
+    if (is_type(x, "ByteLevel") && !(x != all && step_of(all, "decoders", 1)))
+        return TR_OK;
+    return refuse(l, "decoder", all ? json_object_get(all, "type") : NULL, err);
 }
 
 /* Special tokens around a text are the template's business; what the post-processor puts first
  * only says whether texts open with BOS. */
-static enum tr_status load_post_processor(struct load *l, const json_t *x, int depth,
+static enum tr_status load_post_processor(struct load *l, const json_t *root,
                                           struct tr_err *err)
 {
-    enum tr_status st = TR_OK;
-    if (!x || json_is_null(x) || is_type(x, "ByteLevel")) return TR_OK;
-    const json_t *list = json_object_get(x, "processors");
-    if (is_type(x, "Sequence") && json_is_array(list) && depth < 4) {
-        for (size_t i = 0; i < json_array_size(list) && st == TR_OK; i++)
-            st = load_post_processor(l, json_array_get(list, i), depth + 1, err);
-        return st;
+    const json_t *x, *all = json_object_get(root, "post_processor");
+    for (size_t i = 0; (x = step_of(all, "processors", i)); i++) {
+        if (is_type(x, "ByteLevel")) continue;
+        if (!is_type(x, "TemplateProcessing"))
+            return refuse(l, "post_processor", json_object_get(x, "type"), err);
+        const json_t *first = json_array_get(json_object_get(x, "single"), 0);
+        const json_t *token = json_object_get(first, "SpecialToken");
+        const char *id = json_string_value(json_object_get(token, "id"));
+        if (id) l->t->leads = tr_tokenizer_id(l->t, id);
     }
-    if (!is_type(x, "TemplateProcessing"))
-        return refuse(l, "post_processor", json_object_get(x, "type"), err);
-    const json_t *first = json_array_get(json_object_get(x, "single"), 0);
-    const char *id =
-        json_string_value(json_object_get(json_object_get(first, "SpecialToken"), "id"));
-    if (id) l->t->leads = tr_tokenizer_id(l->t, id);
     return TR_OK;
 }
 
 static enum tr_status load_root(struct load *l, const json_t *root, struct tr_err *err)
 {
-    bool byte_level = false;
     if (!json_is_object(root))
         return tr_err_set(err, TR_BADARG, "%s: expected an object, found %s", l->where,
                           tr_json_kind(root));
     enum tr_status st = load_model(l, root, err);
-    if (st == TR_OK) st = load_normalizer(l, json_object_get(root, "normalizer"), 0, err);
-    if (st == TR_OK)
-        st = load_pre_tokenizer(l, json_object_get(root, "pre_tokenizer"), &byte_level, 0,
-                                err);
-    if (st == TR_OK && !byte_level)
-        st = tr_err_set(err, TR_BADARG,
-                        "%s: pre_tokenizer: no ByteLevel step (byte-level BPE only)",
-                        l->where);
-    if (st == TR_OK) st = check_decoder(l, json_object_get(root, "decoder"), err);
+    if (st == TR_OK) st = load_normalizer(l, root, err);
+    if (st == TR_OK) st = load_pre_tokenizer(l, root, err);
+    if (st == TR_OK) st = check_decoder(l, root, err);
     if (st == TR_OK) st = load_added(l, root, err);
-    if (st == TR_OK)
-        st = load_post_processor(l, json_object_get(root, "post_processor"), 0, err);
+    if (st == TR_OK) st = load_post_processor(l, root, err);
     return st;
 }
 
@@ -380,10 +378,12 @@ static enum tr_status load_root(struct load *l, const json_t *root, struct tr_er
 static enum tr_status open_text(struct load *l, const char *bytes, size_t size,
                                 json_t **root, struct tr_err *err)
 {
+    static const char *const tables[2] = {"vocab", "merges"};
+    struct tr_skim_part part[2];
     struct tr_buf rest;
-    l->vocab = tr_skim_find(bytes, size, "model", "vocab");
-    l->merges = tr_skim_find(bytes, size, "model", "merges");
-    const struct tr_skim_part part[2] = {l->vocab, l->merges};
+    tr_skim_find(bytes, size, "model", tables, 2, part);
+    l->vocab = part[0];
+    l->merges = part[1];
     tr_buf_init(&rest, size + 1);
     enum tr_status st = tr_skim_rest(bytes, size, part, 2, &rest, err);
     if (st == TR_OK)

@@ -13,6 +13,7 @@ struct made_tokenizer {
     const char *added;      /* inside "added_tokens" */
     const char *normalizer; /* NULL: null */
     const char *pre;        /* "pre_tokenizer"; NULL: ByteLevel without its expression */
+    const char *decoder;    /* NULL: ByteLevel */
     const char *root;       /* more of the root */
     int without;            /* this byte has no word (0: all have) */
 };

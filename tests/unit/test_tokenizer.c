@@ -89,6 +89,10 @@ static const struct pipe {
 } pipes[] = {
     {"empty", {0}, "", ""},
     {"bytes alone", {0}, "a b", "a|\xC4\xA0|b"},
+    {"a list of one decoder",
+     {.decoder = "{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"ByteLevel\"}]}"},
+     "a",
+     "a"},
     {"lowest rank first", {.words = WORDS, .merges = PAIRS}, "abc", "abc"},
     {"leftmost of equal ranks",
      {.words = WORDS, .merges = "\"a b\",\"b c\""},
