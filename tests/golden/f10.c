@@ -71,7 +71,7 @@ static void check_batch(struct tr_golden *g, const struct bf16 *b,
     struct tr_rows r = {0};
     struct tr_err err = {0};
     char at[500];
-    char key[128];
+    char key[256];
     const float *hidden = NULL;
     float *logits = NULL;
     float *logp = NULL;

@@ -47,6 +47,15 @@ bool tr_steps_run(struct tr_golden *g, const char *name, struct tr_learner *l,
     return st == TR_OK;
 }
 
+/* The parameter that a tensor of the peer's is; a reward model's wear a prefix. */
+static const struct tr_param *param_of(const struct tr_learner *l, const char *name)
+{
+    static const char prefix[] = "pretrained_model.";
+    size_t n = sizeof prefix - 1;
+    return tr_params_find(tr_learner_params(l),
+                          strncmp(name, prefix, n) ? name : name + n);
+}
+
 static int descending(const void *a, const void *b)
 {
     double x = *(const double *)a;
@@ -55,12 +64,13 @@ static int descending(const void *a, const void *b)
 }
 
 /* Differences of every stride-th entry of one tensor, appended to all; the largest over the
- * tensor's largest entry goes into *relative. */
+ * tensor's largest entry goes into *relative. A largest entry below 1e-6 is what rounding left of
+ * 0 (a reward model's bias: chosen and rejected cancel) and counts as 1e-6. */
 static bool tensor_errors(const struct tr_golden *g, const struct tr_learner *l,
                           const float *flat, const struct tr_st_tensor *t, int64_t stride,
                           double *all, int64_t *n, double *relative)
 {
-    const struct tr_param *p = tr_params_find(tr_learner_params(l), t->name);
+    const struct tr_param *p = param_of(l, t->name);
     int64_t size = p ? p->N * (p->K ? p->K : 1) : 0;
     if (!p || t->count != (size + stride - 1) / stride) return false;
     float *hf = malloc((size_t)size * sizeof *hf);
@@ -72,12 +82,12 @@ static bool tensor_errors(const struct tr_golden *g, const struct tr_learner *l,
         tr_params_unpack(g->ex, p, flat, hf);
         for (int64_t i = 0; i < t->count; i++) {
             double e = fabs((double)hf[i * stride] - (double)want[i]);
-            if (isnan(e)) e = INFINITY;
+            if (isnan(e)) e = (double)INFINITY;
             top = fmax(top, fabs((double)want[i]));
             worst = fmax(worst, e);
             all[(*n)++] = e;
         }
-        if (top > 0) *relative = fmax(*relative, worst / top);
+        *relative = fmax(*relative, worst / fmax(top, 1e-6));
     }
     free(hf);
     free(want);
@@ -111,9 +121,9 @@ void tr_steps_compare(struct tr_golden *g, const char *name, const struct tr_lea
     }
     qsort(all, (size_t)n, sizeof *all, descending);
     snprintf(at, sizeof at, "%s/quantile", name);
-    tr_golden_case(g, at, n ? all[n / 1000] : NAN, quantile);
+    tr_golden_case(g, at, n ? all[n / 1000] : (double)NAN, quantile);
     snprintf(at, sizeof at, "%s/max", name);
-    tr_golden_case(g, at, n ? all[0] : NAN, max);
+    tr_golden_case(g, at, n ? all[0] : (double)NAN, max);
 done:
     tr_st_close(f);
     free(all);
@@ -127,7 +137,7 @@ void tr_steps_checksums(struct tr_golden *g, const char *name, const struct tr_l
     double worst = 0;
     json_object_foreach((json_t *)(uintptr_t)sums, tensor, want)
     {
-        const struct tr_param *p = tr_params_find(tr_learner_params(l), tensor);
+        const struct tr_param *p = param_of(l, tensor);
         int64_t size = p ? p->N * (p->K ? p->K : 1) : 0;
         float *hf = malloc((size_t)(size + 1) * sizeof *hf);
         double sum = 0;
@@ -150,7 +160,7 @@ void tr_steps_checksums(struct tr_golden *g, const char *name, const struct tr_l
         double e = fabs(sum - json_number_value(json_object_get(want, "sum"))) / want_abs;
         e = fmax(e, fabs(abs - want_abs) / want_abs);
         e = fmax(e, fabs(sqrt(square) - want_l2) / want_l2);
-        worst = isnan(e) ? INFINITY : fmax(worst, e);
+        worst = isnan(e) ? (double)INFINITY : fmax(worst, e);
     }
     tr_golden_case(g, name, worst, tolerance);
 }

@@ -20,19 +20,19 @@ enum { MOST = 64 };
 static double number(const json_t *o, const char *key)
 {
     const json_t *v = json_object_get(o, key);
-    return v ? json_number_value(v) : NAN;
+    return v ? json_number_value(v) : (double)NAN;
 }
 
 static double item(const json_t *a, size_t i)
 {
     const json_t *v = json_array_get(a, i);
-    return v ? json_number_value(v) : NAN;
+    return v ? json_number_value(v) : (double)NAN;
 }
 
 static double worse(double e, double got, double want)
 {
     double d = fabs(got - want);
-    return isnan(d) ? INFINITY : fmax(e, d);
+    return isnan(d) ? (double)INFINITY : fmax(e, d);
 }
 
 static double fit(const struct tr_golden *g, const json_t *rows)
@@ -99,7 +99,7 @@ static double lr(const struct tr_golden *g, const json_t *o)
     json_object_foreach((json_t *)(uintptr_t)o, name, want)
     {
         struct tr_schedule c;
-        if (tr_schedule_named(name, &c, NULL) != TR_OK) return INFINITY;
+        if (tr_schedule_named(name, &c, NULL) != TR_OK) return (double)INFINITY;
         c.warmup = 10;
         c.total = 100;
         c.lr = 1;
