@@ -5,7 +5,7 @@
 enum tr_status tr_frozen_open(const struct tr_role_start *start, bool lm_head,
                               bool value_head, void **self, struct tr_err *err)
 {
-    struct tr_slot_start slot = {
+    struct tr_model_start slot = {
         .folder = start->folder,
         .arch = start->arch,
         .seed = start->seed,
@@ -15,7 +15,7 @@ enum tr_status tr_frozen_open(const struct tr_role_start *start, bool lm_head,
     };
     struct tr_frozen *f = calloc(1, sizeof *f);
     if (!f) return tr_err_set(err, TR_NOMEM, "a frozen model");
-    enum tr_status st = tr_slot_open(start->ex, &slot, &f->slot, err);
+    enum tr_status st = tr_model_open(start->ex, &slot, &f->slot, err);
     if (st == TR_OK)
         st = tr_evaluator_create(start->ex, f->slot.weights, start->max_tokens,
                                  &f->evaluator, err);
@@ -32,7 +32,7 @@ void tr_frozen_close(void *self)
     struct tr_frozen *f = self;
     if (!f) return;
     tr_evaluator_destroy(f->evaluator);
-    tr_slot_close(&f->slot);
+    tr_model_close(&f->slot);
     free(f);
 }
 

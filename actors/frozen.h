@@ -6,7 +6,7 @@
 #include "actors/role.h"
 
 struct tr_frozen {
-    struct tr_slot slot;
+    struct tr_model slot;
     struct tr_evaluator *evaluator; /* owns */
 };
 

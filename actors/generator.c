@@ -31,7 +31,8 @@ struct tr_generator {
     struct tr_decode *decode; /* owns */
     struct sequence **all;    /* owns; in the order of adding */
     int64_t count, room, tickets;
-    int64_t running, promised;  /* sequences, pages */
+    int64_t running, promised; /* sequences, pages */
+    struct tr_generator_counts counts;
     struct tr_decode_input *in; /* [max_sequences] */
     struct sequence **fed;      /* [max_sequences], whose input that is */
     int32_t *target;            /* [max_sequences] */
@@ -259,6 +260,7 @@ static void put_token(struct tr_generator *g, struct sequence *s, const float *z
     s->token[s->prompt + s->answer] = id;
     s->logprob[s->answer++] = z[id] - lse; /* softmax.h's definition */
     for (int64_t i = 0; i < s->ask.stops; i++) s->stopped |= s->stop[i] == id;
+    g->counts.answer_tokens++;
     if (s->stopped || s->answer == s->ask.max_new) leave(g, s);
 }
 
@@ -268,6 +270,7 @@ static enum tr_status advance(struct tr_generator *g, const float *logits, int64
     tr_logprob(g->ex, logits, n, g->V, g->target, NULL, g->lse, NULL);
     for (int64_t i = 0; i < n; i++) {
         struct sequence *s = g->fed[i];
+        if (s->fed < s->prompt) g->counts.prompt_tokens += g->in[i].count;
         s->fed += g->in[i].count;
         if (!isfinite(g->lse[i]))
             return tr_err_set(err, TR_NOTNUM, "the logits of a sequence are not finite");
@@ -284,6 +287,12 @@ enum tr_status tr_generator_step(struct tr_generator *g, struct tr_err *err)
     if (st != TR_OK) return st;
     int64_t n = gather(g);
     if (n == 0) return TR_AGAIN;
+    g->counts.steps++;
     st = tr_decode_step(g->decode, g->ex, g->w, g->in, n, &logits, err);
     return st == TR_OK ? advance(g, logits, n, err) : st;
+}
+
+struct tr_generator_counts tr_generator_counts(const struct tr_generator *g)
+{
+    return g->counts;
 }

@@ -68,4 +68,9 @@ enum tr_status tr_generator_step(struct tr_generator *g, struct tr_err *err);
 struct tr_generated tr_generator_see(const struct tr_generator *g, int64_t ticket);
 void tr_generator_drop(struct tr_generator *g, int64_t ticket); /* in any state */
 
+struct tr_generator_counts { /* since create */
+    int64_t steps, prompt_tokens, answer_tokens;
+};
+struct tr_generator_counts tr_generator_counts(const struct tr_generator *g);
+
 #endif

@@ -9,7 +9,7 @@
 #ifndef TR_ACTORS_ROLE_H
 #define TR_ACTORS_ROLE_H
 
-#include "actors/slot.h"
+#include "actors/model.h"
 #include "proto/message.h"
 #include "proto/unit.h"
 

@@ -15,7 +15,7 @@ struct job { /* one unit in hand: the tickets of its prompts */
 };
 
 struct rollout {
-    struct tr_slot slot;
+    struct tr_model slot;
     struct tr_generator *generator; /* owns */
     struct job *job;                /* owns; [jobs] */
     int64_t jobs, room;
@@ -26,7 +26,7 @@ static void close_rollout(void *self)
     struct rollout *r = self;
     if (!r) return;
     tr_generator_destroy(r->generator);
-    tr_slot_close(&r->slot);
+    tr_model_close(&r->slot);
     for (int64_t i = 0; i < r->jobs; i++) free(r->job[i].ticket);
     free(r->job);
     free(r);
@@ -35,17 +35,17 @@ static void close_rollout(void *self)
 static enum tr_status open_rollout(const struct tr_role_start *start, void **self,
                                    struct tr_err *err)
 {
-    struct tr_slot_start slot = {.folder = start->folder,
-                                 .arch = start->arch,
-                                 .seed = start->seed,
-                                 .lm_head = true,
-                                 .bf16 = start->bf16};
+    struct tr_model_start slot = {.folder = start->folder,
+                                  .arch = start->arch,
+                                  .seed = start->seed,
+                                  .lm_head = true,
+                                  .bf16 = start->bf16};
     struct tr_decode_size size = {.max_sequences = start->max_sequences,
                                   .max_tokens = start->max_tokens,
                                   .pages = start->pages};
     struct rollout *r = calloc(1, sizeof *r);
     if (!r) return tr_err_set(err, TR_NOMEM, "a rollout");
-    enum tr_status st = tr_slot_open(start->ex, &slot, &r->slot, err);
+    enum tr_status st = tr_model_open(start->ex, &slot, &r->slot, err);
     if (st == TR_OK)
         st = tr_generator_create(start->ex, r->slot.weights, &size, &r->generator, err);
     if (st != TR_OK) {

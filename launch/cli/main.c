@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "launch/cli/coordinator.h"
+#include "launch/cli/generate.h"
 #include "launch/cli/import.h"
 #include "launch/cli/role.h"
 #include "launch/cli/train.h"
@@ -32,6 +33,17 @@ static const struct command commands[] = {
      "\n"
      "Writes config.json, model.safetensors, tokenizer.json and the chat template\n"
      "into DIR. F32, F16, BF16, Q4_0, Q4_1 and Q8_0 tensors are read.\n"},
+    {"generate", tr_cli_generate, "answer prompts with a model folder",
+     "troupe generate MODEL --prompt TEXT [--prompt TEXT ...]\n"
+     "                [--template NAME | --raw] [--system TEXT] [--max-new-tokens N]\n"
+     "                [--greedy] [--temperature X] [--top-k N] [--top-p X]\n"
+     "                [--repetition-penalty X] [--seed N] [--samples N] [--batch N]\n"
+     "                [--bf16] [--stream] [--threads N] [--isa scalar|avx2|avx512]\n"
+     "\n"
+     "Answers all prompts together, N samples of each; a prompt joins as soon as one of\n"
+     "the --batch places (32) is free. An answer depends on its own prompt, sample and\n"
+     "seed only. Stops at the model's EOS and the template's stop words. Seconds and\n"
+     "tokens/s go to standard error.\n"},
     {"coordinator", tr_cli_coordinator, "keep a run that other processes work for",
      "troupe coordinator --skeleton [--listen ADDRESS] [--address-file FILE]\n"
      "                   [--rollout N] [--reference N] [--reward N] [--alone]\n"

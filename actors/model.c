@@ -1,4 +1,4 @@
-#include "actors/slot.h"
+#include "actors/model.h"
 
 #include <stdlib.h>
 
@@ -8,8 +8,8 @@
 static const double deviation =
     0.02; /* transformers' initializer_range, as the learner's */
 
-static enum tr_status draw(const struct tr_exec *ex, const struct tr_slot_start *s,
-                           struct tr_slot *out, struct tr_err *err)
+static enum tr_status draw(const struct tr_exec *ex, const struct tr_model_start *s,
+                           struct tr_model *out, struct tr_err *err)
 {
     size_t total = (size_t)tr_params_total(out->params);
     out->drawn = calloc(total, sizeof *out->drawn);
@@ -22,8 +22,9 @@ static enum tr_status draw(const struct tr_exec *ex, const struct tr_slot_start 
     return TR_OK;
 }
 
-static enum tr_status read_folder(const struct tr_exec *ex, const struct tr_slot_start *s,
-                                  const struct tr_folder *f, struct tr_slot *out,
+static enum tr_status read_folder(const struct tr_exec *ex,
+                                  const struct tr_model_start *s,
+                                  const struct tr_folder *f, struct tr_model *out,
                                   struct tr_err *err)
 {
     bool head = false;
@@ -34,12 +35,12 @@ static enum tr_status read_folder(const struct tr_exec *ex, const struct tr_slot
     return st;
 }
 
-enum tr_status tr_slot_load(const struct tr_exec *ex, const struct tr_slot_start *s,
-                            struct tr_slot *out, struct tr_err *err)
+enum tr_status tr_model_load(const struct tr_exec *ex, const struct tr_model_start *s,
+                             struct tr_model *out, struct tr_err *err)
 {
     struct tr_folder *f = NULL;
     enum tr_status st = TR_OK;
-    *out = (struct tr_slot){0};
+    *out = (struct tr_model){0};
     if (s->folder) st = tr_folder_open(s->folder, &f, err);
     if (st != TR_OK) goto done;
     out->arch = f ? *tr_folder_arch(f) : *s->arch;
@@ -53,24 +54,24 @@ enum tr_status tr_slot_load(const struct tr_exec *ex, const struct tr_slot_start
     if (st == TR_OK) st = f ? read_folder(ex, s, f, out, err) : draw(ex, s, out, err);
 done:
     tr_folder_close(f);
-    if (st != TR_OK) tr_slot_close(out);
+    if (st != TR_OK) tr_model_close(out);
     return st;
 }
 
-enum tr_status tr_slot_open(const struct tr_exec *ex, const struct tr_slot_start *s,
-                            struct tr_slot *out, struct tr_err *err)
+enum tr_status tr_model_open(const struct tr_exec *ex, const struct tr_model_start *s,
+                             struct tr_model *out, struct tr_err *err)
 {
-    enum tr_status st = tr_slot_load(ex, s, out, err);
+    enum tr_status st = tr_model_load(ex, s, out, err);
     if (st != TR_OK) return st;
     st = tr_weights_digest(out->weights, ex, &out->digest, err);
-    if (st != TR_OK) tr_slot_close(out);
+    if (st != TR_OK) tr_model_close(out);
     return st;
 }
 
-void tr_slot_close(struct tr_slot *s)
+void tr_model_close(struct tr_model *s)
 {
     tr_weights_destroy(s->weights);
     tr_params_destroy(s->params);
     free(s->drawn);
-    *s = (struct tr_slot){0};
+    *s = (struct tr_model){0};
 }
