@@ -63,9 +63,16 @@ static int descending(const void *a, const void *b)
     return x > y ? -1 : x < y;
 }
 
+/* What an entry's error is taken relative to, at least. The gradient of a reward model's bias is
+ * 0: chosen and rejected cancel. Ours is 0 to the bit, the peer's is what rounding left of terms
+ * near 1, so 1e-7 absolute at a tolerance of 1e-4. */
+static double least_size(const struct tr_param *p)
+{
+    return p->kind == TR_PARAM_VALUE_HEAD && !p->K ? 1e-3 : 1e-30;
+}
+
 /* Differences of every stride-th entry of one tensor, appended to all; the largest over the
- * tensor's largest entry goes into *relative. A largest entry below 1e-6 is what rounding left of
- * 0 (a reward model's bias: chosen and rejected cancel) and counts as 1e-6. */
+ * tensor's largest entry goes into *relative. */
 static bool tensor_errors(const struct tr_golden *g, const struct tr_learner *l,
                           const float *flat, const struct tr_st_tensor *t, int64_t stride,
                           double *all, int64_t *n, double *relative)
@@ -87,7 +94,7 @@ static bool tensor_errors(const struct tr_golden *g, const struct tr_learner *l,
             worst = fmax(worst, e);
             all[(*n)++] = e;
         }
-        *relative = fmax(*relative, worst / fmax(top, 1e-6));
+        *relative = fmax(*relative, worst / fmax(top, least_size(p)));
     }
     free(hf);
     free(want);
