@@ -321,7 +321,9 @@ enum tr_status tr_options_text(const struct tr_options *o, struct tr_buf *out,
         if (key->status != TR_KEY_HONOURED) continue;
         const json_t *given = json_object_get(o->values, key->name);
         if (!given || json_is_null(given)) {
-            st = tr_buf_printf(out, err, "%s: %s\n", key->name,
+            bool quoted =
+                key->otherwise && (key->kind == TR_KEY_TEXT || key->kind == TR_KEY_WORD);
+            st = tr_buf_printf(out, err, quoted ? "%s: \"%s\"\n" : "%s: %s\n", key->name,
                                key->otherwise ? key->otherwise : "null");
             continue;
         }
