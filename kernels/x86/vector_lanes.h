@@ -47,9 +47,11 @@ static void norm_dx(const float *dy, const float *x, const float *w, float r, in
                     bool more, float *dx)
 {
     v16 lane = v16_zero();
-    for (int64_t i = 0; i < d; i += LANES)
-        lane =
-            v16_fma(v16_mul(take(w, i, d, 0), take(dy, i, d, 0)), take(x, i, d, 0), lane);
+    for (int64_t i = 0; i < d;
+         i += LANES) { /* past the end -0 * 0: it keeps a lane's -0 */
+        const v16 g = v16_mul(take(w, i, d, -0.0F), take(dy, i, d, 0));
+        lane = v16_fma(g, take(x, i, d, 0), lane);
+    }
     const v16 c = v16_set1(-(((v16_fold(lane) * r) * r) * r / (float)d));
     const v16 s = v16_set1(r);
     for (int64_t i = 0; i < d; i += LANES) {
@@ -148,6 +150,8 @@ static float mean_logit(const float *z, int64_t V, float lse)
     const v16 top = v16_set1(lse);
     v16 lane = v16_zero();
     for (int64_t v = 0; v < V; v += LANES) {
+        /* Past the end a lane gets +0. It could hold -0 only by an underflow, for which lse is
+         * above 80, and then another lane is far from 0 and the sum is the same. */
         const v16 x = take(z, v, V, -INFINITY);
         const v16 p = v16_exp(v16_sub(x, top));
         lane = v16_fma(p, v16_pick(v16_eq(p, v16_zero()), v16_zero(), x), lane);
