@@ -40,11 +40,15 @@ static enum tr_status open_sized(const char *path, int *fd, size_t *size,
 {
     struct stat sb;
     *fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (*fd < 0) return tr_err_set(err, TR_IO, "%s: %s", path, strerror(errno));
+    if (*fd < 0) { /* a file that is not there is the user's mistake, not the disk's */
+        bool absent = errno == ENOENT || errno == ENOTDIR;
+        return tr_err_set(err, absent ? TR_BADARG : TR_IO, "%s: %s", path,
+                          strerror(errno));
+    }
     if (fstat(*fd, &sb) != 0 || !S_ISREG(sb.st_mode)) {
         close(*fd);
         *fd = -1;
-        return tr_err_set(err, TR_IO, "%s: expected a regular file", path);
+        return tr_err_set(err, TR_BADARG, "%s: expected a regular file", path);
     }
     *size = (size_t)sb.st_size;
     return TR_OK;

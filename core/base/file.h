@@ -4,7 +4,8 @@
  * crash leaves either the old file or the new one.
  *
  * Invariants.
- *   1. A read says the path, the size found and the limit when the file is too large.
+ *   1. A read says the path, the size found and the limit when the file is too large. A file
+ *      that is not there, or is none, is TR_BADARG; one that refuses is TR_IO.
  *   2. tr_file_write writes aside (path + ".part"), fsyncs, renames and fsyncs the folder.
  *   3. On any failure nothing is held and no ".part" is left behind. */
 #ifndef TR_BASE_FILE_H

@@ -315,7 +315,7 @@ static void a_folder_is_loaded(void **state)
     json_t *kept = NULL;
     assert_non_null(mkdtemp(dir));
     snprintf(path, sizeof path, "%s/config.json", dir);
-    assert_int_equal(tr_arch_load(dir, &a, &kept, &err), TR_IO);
+    assert_int_equal(tr_arch_load(dir, &a, &kept, &err), TR_BADARG);
     assert_null(kept);
     assert_int_equal(tr_json_save(path, config, 2, &err), TR_OK);
     assert_int_equal(tr_arch_load(dir, &a, &kept, &err), TR_OK);

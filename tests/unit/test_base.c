@@ -84,7 +84,7 @@ static void file_is_replaced_whole(void **state)
     tr_buf_fini(&b);
     assert_int_equal(tr_file_read(path, 4, &b, &err), TR_NOMEM);
     assert_non_null(strstr(err.text, "5 bytes, expected at most 4"));
-    assert_int_equal(tr_file_read(dir, 4, &b, &err), TR_IO);
+    assert_int_equal(tr_file_read(dir, 4, &b, &err), TR_BADARG);
     snprintf(deep, sizeof deep, "%s/a/b/c", dir);
     assert_int_equal(tr_dir_make(deep, &err), TR_OK);
     assert_int_equal(tr_dir_make(path, &err), TR_IO);

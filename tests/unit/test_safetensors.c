@@ -455,7 +455,7 @@ static void test_missing_file(void **state)
     (void)state;
     struct tr_err err = {0};
     struct tr_st *f = NULL;
-    assert_int_equal(tr_st_open("/nowhere/model.safetensors", &f, &err), TR_IO);
+    assert_int_equal(tr_st_open("/nowhere/model.safetensors", &f, &err), TR_BADARG);
     assert_null(f);
     assert_non_null(strstr(err.text, "/nowhere/model.safetensors"));
 }
