@@ -1,7 +1,6 @@
 #include "actors/company.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "core/base/clock.h"
 
@@ -44,60 +43,60 @@ static enum tr_status tell_actor(struct tr_actor *actor, const struct tr_message
 }
 
 /* Does what the core wants done. */
-static enum tr_status act(struct tr_core *core, struct tr_actor *const *actor,
-                          const struct tr_log *log, struct tr_err *err)
+static enum tr_status act(const struct tr_company *c, struct tr_err *err)
 {
     struct tr_core_action a;
     enum tr_status st = TR_OK;
-    while (st == TR_OK && tr_core_next(core, &a)) {
+    while (st == TR_OK && tr_core_next(c->core, &a)) {
         if (a.send)
-            st = tell_actor(actor[a.peer], &a.message, err);
-        else if (log)
-            tr_log_debug(log, "%s", a.text);
+            st = tell_actor(c->actor[a.peer], &a.message, err);
+        else if (c->log)
+            tr_log_debug(c->log, "%s", a.text);
     }
     return st;
 }
 
-static enum tr_status join(struct tr_core *core, struct tr_actor *const *actor, int64_t i,
-                           const struct tr_log *log, struct tr_err *err)
+enum tr_status tr_company_join(const struct tr_company *c, struct tr_err *err)
 {
-    struct tr_message hello = {.say = TR_SAY_HELLO, .as.hello = tr_actor_hello(actor[i])};
-    struct tr_hello *h = &hello.as.hello;
-    snprintf(h->instance, sizeof h->instance, "%s-%lld",
-             tr_role_name((enum tr_role)h->role), (long long)i);
-    enum tr_status st = tell_core(core, i, &hello, err);
-    return st == TR_OK ? act(core, actor, log, err) : st;
+    enum tr_status st = TR_OK;
+    for (int64_t i = 0; i < c->n && st == TR_OK; i++) {
+        struct tr_message hello = {.say = TR_SAY_HELLO,
+                                   .as.hello = tr_actor_hello(c->actor[i])};
+        struct tr_hello *h = &hello.as.hello;
+        snprintf(h->instance, sizeof h->instance, "%s-%lld",
+                 tr_role_name((enum tr_role)h->role), (long long)i);
+        st = tell_core(c->core, i, &hello, err);
+        if (st == TR_OK) st = act(c, err);
+    }
+    return st;
 }
 
 /* One bit of work of one actor, and what follows from it. */
-static enum tr_status work(struct tr_core *core, struct tr_actor *const *actor, int64_t i,
-                           const struct tr_log *log, struct tr_err *err)
+static enum tr_status work(const struct tr_company *c, int64_t i, struct tr_err *err)
 {
     struct tr_message said;
-    if (tr_actor_work(actor[i], &said) == TR_AGAIN) return TR_OK;
-    enum tr_status st = tell_core(core, i, &said, err);
+    if (tr_actor_work(c->actor[i], &said) == TR_AGAIN) return TR_OK;
+    enum tr_status st = tell_core(c->core, i, &said, err);
     tr_message_fini(&said);
-    return st == TR_OK ? act(core, actor, log, err) : st;
+    return st == TR_OK ? act(c, err) : st;
 }
 
-enum tr_status tr_company_run(struct tr_core *core, struct tr_actor *const *actor,
-                              int64_t n, const struct tr_log *log, struct tr_err *err)
+enum tr_status tr_company_turn(const struct tr_company *c, struct tr_err *err)
 {
-    enum tr_status st = TR_OK;
-    for (int64_t i = 0; i < n && st == TR_OK; i++) st = join(core, actor, i, log, err);
-    while (st == TR_OK && !tr_core_over(core)) {
-        bool busy = false;
-        for (int64_t i = 0; i < n && st == TR_OK; i++) {
-            busy |= tr_actor_busy(actor[i]);
-            st = work(core, actor, i, log, err);
-        }
-        if (st != TR_OK || busy || tr_core_over(core)) continue;
-        /* Nobody has anything in hand, yet the run is not over: a unit that none of us can do. */
-        st = tr_core_tick(core, tr_clock_seconds(), err);
-        if (st == TR_OK) st = act(core, actor, log, err);
-        for (int64_t i = 0; i < n; i++) busy |= tr_actor_busy(actor[i]);
-        if (st == TR_OK && !busy && !tr_core_over(core))
-            st = tr_err_set(err, TR_GONE, "a unit needs weights that no role here holds");
+    bool busy = false;
+    enum tr_status st = tr_core_tick(c->core, tr_clock_seconds(), err);
+    if (st == TR_OK) st = act(c, err);
+    for (int64_t i = 0; i < c->n && st == TR_OK; i++) {
+        busy |= tr_actor_busy(c->actor[i]);
+        st = work(c, i, err);
     }
+    if (st != TR_OK || busy || tr_core_over(c->core)) return st;
+    return tr_err_set(err, TR_GONE, "a unit needs weights that no role here holds");
+}
+
+enum tr_status tr_company_run(const struct tr_company *c, struct tr_err *err)
+{
+    enum tr_status st = tr_company_join(c, err);
+    while (st == TR_OK && !tr_core_over(c->core)) st = tr_company_turn(c, err);
     return st;
 }

@@ -13,9 +13,21 @@
 #include "actors/coordinator/core.h"
 #include "core/base/log.h"
 
-/* Lets n actors join the core and works until the core is over. Peer i is actor[i]. Borrows
- * everything; lines for people go to log, which may be NULL. */
-enum tr_status tr_company_run(struct tr_core *core, struct tr_actor *const *actor,
-                              int64_t n, const struct tr_log *log, struct tr_err *err);
+struct tr_company { /* borrows everything; peer i is actor[i] */
+    struct tr_core *core;
+    struct tr_actor *const *actor;
+    int64_t n;
+    const struct tr_log *log; /* what happens, at level debug; or NULL */
+};
+
+/* All say hello. */
+enum tr_status tr_company_join(const struct tr_company *c, struct tr_err *err);
+
+/* Each works a bit, and what follows from it is done. TR_GONE when there is a unit that none of
+ * them can do: nothing would ever happen again. */
+enum tr_status tr_company_turn(const struct tr_company *c, struct tr_err *err);
+
+/* Joins and takes turns until the core is over. */
+enum tr_status tr_company_run(const struct tr_company *c, struct tr_err *err);
 
 #endif

@@ -15,6 +15,7 @@ static enum tr_status answer(void *self, const struct tr_unit *unit,
                              struct tr_content *out, struct tr_err *err)
 {
     if (unit->kind == TR_UNIT_LEARN) return tr_trainee_learn(self, unit, out, err);
+    if (unit->kind == TR_UNIT_SAVE) return tr_trainee_save(self, unit, out, err);
     if (unit->kind == TR_UNIT_VALUE) return tr_trainee_judge(self, unit, out, err);
     return tr_role_refuse(TR_ROLE_CRITIC, unit, err);
 }

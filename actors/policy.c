@@ -1,8 +1,8 @@
 /* policy.c - the model that learns to answer.
  *
  * Takes one optimiser step's sequences with their old log-probs and advantages (unit `learn`), or
- *       a text whose log-probs are asked for (unit `logprob`).
- * Gives what the step measured and the digest of the new weights, or the log-probs. */
+ *       a text whose log-probs are asked for (unit `logprob`), or the name of a folder (`save`).
+ * Gives what the step measured and the digest of the new weights, or the log-probs, or the folder. */
 #include "actors/trainee.h"
 
 static enum tr_status open_policy(const struct tr_role_start *start, void **self,
@@ -15,6 +15,7 @@ static enum tr_status answer(void *self, const struct tr_unit *unit,
                              struct tr_content *out, struct tr_err *err)
 {
     if (unit->kind == TR_UNIT_LEARN) return tr_trainee_learn(self, unit, out, err);
+    if (unit->kind == TR_UNIT_SAVE) return tr_trainee_save(self, unit, out, err);
     if (unit->kind == TR_UNIT_LOGPROB) return tr_trainee_judge(self, unit, out, err);
     return tr_role_refuse(TR_ROLE_POLICY, unit, err);
 }

@@ -13,13 +13,20 @@
 #include "proto/message.h"
 #include "proto/unit.h"
 
+struct tr_learner;
+
 struct tr_role_start {
     const struct tr_exec *ex;   /* borrowed until close */
     const char *folder;         /* the model, or NULL: */
     const struct tr_arch *arch; /* shapes of one that is drawn from the seed */
     uint64_t seed;
+    struct tr_learner
+        *learner; /* a learner's: one that is open already, borrowed; or NULL */
     bool bf16;
-    bool recompute;        /* learners: gradient checkpointing */
+    bool recompute;        /* learners: gradient checkpointing, */
+    bool from_scratch;     /* the folder's shapes only, weights drawn from the seed, */
+    bool value_head;       /* a policy that has one: a reward model in training, */
+    const char *resume;    /* a checkpoint to go on from, or NULL */
     int64_t max_tokens;    /* in one pass */
     int64_t max_sequences; /* in one pass, or generated at a time */
     int64_t pages;         /* of a generator's cache */

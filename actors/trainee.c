@@ -1,11 +1,13 @@
 #include "actors/trainee.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
-#include "proto/step3_learn.h"
+#include "actors/checkpoint.h"
 
-enum tr_status tr_trainee_open(const struct tr_role_start *start, bool lm_head,
-                               bool value_head, void **self, struct tr_err *err)
+static enum tr_status open_learner(struct tr_trainee *t,
+                                   const struct tr_role_start *start, bool lm_head,
+                                   bool value_head, struct tr_err *err)
 {
     struct tr_learner_start learner = {
         .model = start->folder,
@@ -18,12 +20,19 @@ enum tr_status tr_trainee_open(const struct tr_role_start *start, bool lm_head,
         .max_tokens = start->max_tokens,
         .max_sequences = start->max_sequences,
     };
+    t->borrowed = start->learner != NULL;
+    t->learner = start->learner;
+    return t->borrowed ? TR_OK : tr_learner_open(start->ex, &learner, &t->learner, err);
+}
+
+enum tr_status tr_trainee_open(const struct tr_role_start *start, bool lm_head,
+                               bool value_head, void **self, struct tr_err *err)
+{
     struct tr_trainee *t = calloc(1, sizeof *t);
     if (!t) return tr_err_set(err, TR_NOMEM, "a trainee");
-    enum tr_status st = tr_learner_open(start->ex, &learner, &t->learner, err);
-    if (st == TR_OK)
-        st = tr_evaluator_create(start->ex, tr_learner_weights(t->learner),
-                                 start->max_tokens, &t->evaluator, err);
+    t->max_tokens = start->max_tokens;
+    snprintf(t->folder, sizeof t->folder, "%s", start->folder ? start->folder : "");
+    enum tr_status st = open_learner(t, start, lm_head, value_head, err);
     if (st == TR_OK) st = tr_learner_digest(t->learner, &t->weights, err);
     if (st != TR_OK) {
         tr_trainee_close(t);
@@ -40,7 +49,7 @@ void tr_trainee_close(void *self)
     struct tr_trainee *t = self;
     if (!t) return;
     tr_evaluator_destroy(t->evaluator);
-    tr_learner_close(t->learner);
+    if (!t->borrowed) tr_learner_close(t->learner);
     tr_content_fini(&t->last);
     free(t);
 }
@@ -98,11 +107,42 @@ enum tr_status tr_trainee_learn(struct tr_trainee *t, const struct tr_unit *unit
                            out, err);
 }
 
+enum tr_status tr_trainee_save(struct tr_trainee *t, const struct tr_unit *unit,
+                               struct tr_content *out, struct tr_err *err)
+{
+    struct tr_ask_save ask;
+    struct tr_answer_save answer;
+    int64_t unknown = 0;
+    struct tr_digests lineage = tr_digests_one(&t->lineage);
+    enum tr_status st = tr_role_check(unit, &lineage, err);
+    if (st == TR_OK)
+        st = tr_content_decode(&unit->content, &tr_ask_save_record, &ask, &unknown, err);
+    if (st == TR_OK && ask.folder[0])
+        st = tr_checkpoint_write(t->learner, ask.folder, t->folder[0] ? t->folder : NULL,
+                                 ask.optimiser, err);
+    if (st == TR_OK && !t->hashed) st = tr_learner_digest(t->learner, &t->weights, err);
+    if (st == TR_OK) st = tr_learner_state_digest(t->learner, &answer.state, err);
+    if (st != TR_OK) return st;
+    t->hashed = true;
+    answer.weights = t->weights;
+    return tr_content_encode(&tr_answer_save_record, &unit->needs, &answer, out, err);
+}
+
+/* Memory for activations without gradients is taken only by those who are asked to judge. */
+static enum tr_status need_evaluator(struct tr_trainee *t, struct tr_err *err)
+{
+    if (t->evaluator) return TR_OK;
+    return tr_evaluator_create(tr_learner_exec(t->learner),
+                               tr_learner_weights(t->learner), t->max_tokens,
+                               &t->evaluator, err);
+}
+
 enum tr_status tr_trainee_judge(struct tr_trainee *t, const struct tr_unit *unit,
                                 struct tr_content *out, struct tr_err *err)
 {
     struct tr_digests holds = {0};
     if (t->hashed) holds = tr_digests_one(&t->weights);
     enum tr_status st = tr_role_check(unit, &holds, err);
+    if (st == TR_OK) st = need_evaluator(t, err);
     return st == TR_OK ? tr_evaluator_answer(t->evaluator, unit, out, err) : st;
 }

@@ -16,10 +16,14 @@
 #include "actors/evaluator.h"
 #include "actors/learner.h"
 #include "actors/role.h"
+#include "proto/step3_learn.h"
 
 struct tr_trainee {
-    struct tr_learner *learner;     /* owns */
-    struct tr_evaluator *evaluator; /* owns */
+    struct tr_learner *learner;     /* owns, or borrows: `borrowed` */
+    struct tr_evaluator *evaluator; /* owns; made when the first judging unit comes */
+    char folder[TR_PATH_BYTES];     /* the model it came from, "" if none */
+    int64_t max_tokens;             /* of the evaluator */
+    bool borrowed;
     struct tr_digest lineage, weights;
     bool hashed;
     struct tr_content
@@ -34,6 +38,9 @@ void tr_trainee_holds(const void *self, struct tr_digests *out);
 
 enum tr_status tr_trainee_learn(struct tr_trainee *t, const struct tr_unit *unit,
                                 struct tr_content *out, struct tr_err *err);
+/* Writes the folder, if one is named, and says the digests. Changes nothing. */
+enum tr_status tr_trainee_save(struct tr_trainee *t, const struct tr_unit *unit,
+                               struct tr_content *out, struct tr_err *err);
 /* A judging unit, by the weights as they are now. */
 enum tr_status tr_trainee_judge(struct tr_trainee *t, const struct tr_unit *unit,
                                 struct tr_content *out, struct tr_err *err);

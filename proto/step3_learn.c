@@ -66,10 +66,11 @@ const struct tr_record tr_ask_save_record = {"save", sizeof(struct tr_ask_save),
                                              ask_save_field};
 
 static const struct tr_field answer_save_field[] = {
-    {"weights", TR_FIELD_DIGESTS, offsetof(struct tr_answer_save, weights), 0, 0, NULL,
+    {"weights", TR_FIELD_DIGEST, offsetof(struct tr_answer_save, weights), 0, 0, NULL,
      false},
+    {"state", TR_FIELD_DIGEST, offsetof(struct tr_answer_save, state), 0, 0, NULL, false},
 };
-const struct tr_record tr_answer_save_record = {"save", sizeof(struct tr_answer_save), 1,
+const struct tr_record tr_answer_save_record = {"save", sizeof(struct tr_answer_save), 2,
                                                 answer_save_field};
 
 /* ---- a task, there and back ---- */

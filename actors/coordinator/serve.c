@@ -27,6 +27,27 @@ static enum tr_status act(struct tr_core *core, struct tr_wire *wire,
     return st;
 }
 
+enum tr_status tr_serve_turn(struct tr_core *core, struct tr_wire *wire,
+                             const struct tr_log *log, struct tr_err *err)
+{
+    struct tr_message m;
+    struct tr_err why = {0};
+    int64_t peer;
+    enum tr_status st = tr_wire_receive(wire, wait_seconds, &peer, &m, &why);
+    double now = tr_clock_seconds();
+    if (st == TR_OK) {
+        st = tr_core_hear(core, peer, &m, now, err);
+        tr_message_fini(&m);
+    } else if (st == TR_AGAIN) {
+        st = tr_core_tick(core, now, err);
+    } else if (st == TR_BADMSG) {
+        st = tr_core_lose(core, peer, why.text, now, err);
+    } else {
+        st = tr_err_set(err, st, "%s", why.text);
+    }
+    return st == TR_OK ? act(core, wire, log, err) : st;
+}
+
 static bool asked_to_stop(int fd)
 {
     struct pollfd p = {.fd = fd, .events = POLLIN};
@@ -38,23 +59,8 @@ enum tr_status tr_serve_run(struct tr_core *core, struct tr_wire *wire,
 {
     enum tr_status st = TR_OK;
     while (st == TR_OK && !tr_core_over(core)) {
-        struct tr_message m;
-        struct tr_err why = {0};
-        int64_t peer;
         if (asked_to_stop(stop_fd)) return tr_err_set(err, TR_GONE, "stopped");
-        st = tr_wire_receive(wire, wait_seconds, &peer, &m, &why);
-        double now = tr_clock_seconds();
-        if (st == TR_OK) {
-            st = tr_core_hear(core, peer, &m, now, err);
-            tr_message_fini(&m);
-        } else if (st == TR_AGAIN) {
-            st = tr_core_tick(core, now, err);
-        } else if (st == TR_BADMSG) {
-            st = tr_core_lose(core, peer, why.text, now, err);
-        } else {
-            st = tr_err_set(err, st, "%s", why.text);
-        }
-        if (st == TR_OK) st = act(core, wire, log, err);
+        st = tr_serve_turn(core, wire, log, err);
     }
     return st;
 }

@@ -70,7 +70,8 @@ static enum tr_status run_alone(const struct wish *w, const struct tr_skeleton *
             st = tr_actor_open((enum tr_role)role, &start, &actor[n], err);
             n += st == TR_OK;
         }
-    if (st == TR_OK) st = tr_company_run(core, actor, n, log, err);
+    struct tr_company company = {.core = core, .actor = actor, .n = n, .log = log};
+    if (st == TR_OK) st = tr_company_run(&company, err);
     for (int64_t i = 0; i < n; i++) tr_actor_close(actor[i]);
     tr_exec_fini(&ex);
     return st;
