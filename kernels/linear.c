@@ -32,9 +32,10 @@
 enum {
     DEPTH = 256,    /* of a block */
     ROWS = 192,     /* of an A block */
-    PANELS = 32,    /* of a B block that several A blocks share */
+    PANELS = 32,    /* of a tile, at most */
+    GROUP = 4,      /* of a B block that is turned or copied: 256 bytes of a row of dy */
     EDGE_ROWS = 16, /* no row of kernels has longer strips */
-    B_FLOATS = PANELS * DEPTH * TR_LANES,
+    B_FLOATS = GROUP * DEPTH * TR_LANES,
     A_FLOATS = ROWS * DEPTH,
     FEW = 40, /* rows up to here are read where they are, unpacked */
 };
@@ -54,10 +55,11 @@ struct product {
     const void *b;
     int64_t b_stride; /* elements: to the next panel, or of a row */
     bool b_bf16;
-    /* Makes panels p .. p + panels - 1 of d .. d + depth - 1 as [panels][DEPTH][16]; NULL where B
-     * is panels of f32 already. */
+    /* Makes panels p .. p + panels - 1 of d .. d + depth - 1 as [panels][DEPTH][16], group panels
+     * at a time; NULL where B is panels of f32 already. */
     void (*b_make)(const struct product *q, int64_t p, int64_t panels, int64_t d,
                    int64_t depth, float *out);
+    int group;
 
     float *c;
     int64_t c_row, c_panel;
@@ -102,9 +104,9 @@ static void b_turn(const struct product *q, int64_t p, int64_t panels, int64_t d
                    int64_t depth, float *out)
 {
     float block[TR_LANES * TR_LANES] = {0}, wide[TR_LANES * TR_LANES];
-    for (int64_t j = p; j < p + panels; j++) {
-        const int64_t inputs = at_most(q->width - j * TR_LANES, TR_LANES);
-        for (int64_t i = 0; i < depth; i += TR_LANES) {
+    for (int64_t i = 0; i < depth; i += TR_LANES) {
+        for (int64_t j = p; j < p + panels; j++) {
+            const int64_t inputs = at_most(q->width - j * TR_LANES, TR_LANES);
             const int64_t at = (d + i) / TR_LANES * q->b_stride + j * TR_LANES * TR_LANES;
             const float *w = (const float *)q->b + at;
             if (q->b_bf16) {
@@ -124,14 +126,19 @@ static void b_turn(const struct product *q, int64_t p, int64_t panels, int64_t d
 static void b_copy(const struct product *q, int64_t p, int64_t panels, int64_t d,
                    int64_t depth, float *out)
 {
-    const float *b = q->b;
-    for (int64_t i = 0; i < panels; i++) {
-        float *to = out + i * DEPTH * TR_LANES;
-        const float *from = b + d * q->b_stride + (p + i) * TR_LANES;
-        const int64_t lanes = at_most(q->width - (p + i) * TR_LANES, TR_LANES);
-        if (lanes < TR_LANES) memset(to, 0, (size_t)(depth * TR_LANES) * sizeof *to);
-        for (int64_t k = 0; k < depth; k++)
-            memcpy(to + k * TR_LANES, from + k * q->b_stride, (size_t)lanes * sizeof *to);
+    const float *from = (const float *)q->b + d * q->b_stride + p * TR_LANES;
+    const int64_t full = at_most(panels, q->width / TR_LANES - p);
+    const int64_t rest = full < panels ? q->width % TR_LANES : 0;
+    for (int64_t k = 0; k < depth; k++, from += q->b_stride, out += TR_LANES) {
+        int64_t i = 0;
+        for (; i < full; i++) /* a constant size: a few moves */
+            memcpy(out + i * DEPTH * TR_LANES, from + i * TR_LANES,
+                   TR_LANES * sizeof *out);
+        if (rest) {
+            float *to = out + i * DEPTH * TR_LANES;
+            memset(to, 0, TR_LANES * sizeof *to);
+            memcpy(to, from + i * TR_LANES, (size_t)rest * sizeof *to);
+        }
     }
 }
 
@@ -144,19 +151,44 @@ static int64_t strip_at(struct range r, int64_t strips, int64_t i)
     return r.from + (r.to - r.from) * i / strips;
 }
 
+/* A's block is [strip][depth][rows of the strip]. */
 static void a_pack(const struct product *q, struct range r, int64_t strips, int64_t d,
                    int64_t depth, float *out)
 {
     for (int64_t i = 0; i < strips; i++) {
         const int64_t row = strip_at(r, strips, i);
-        const int rows = (int)(strip_at(r, strips, i + 1) - row);
-        if (q->a_turned)
-            for (int64_t k = 0; k < depth; k++)
-                memcpy(out + k * rows, q->a + (d + k) * q->a_row + row,
-                       (size_t)rows * sizeof *out);
-        else
-            q->ops->pack(q->a + row * q->a_row + d, q->a_row, rows, depth, out);
-        out += rows * depth;
+        q->ops->pack(q->a + row * q->a_row + d, q->a_row,
+                     (int)(strip_at(r, strips, i + 1) - row), depth,
+                     out + (row - r.from) * depth);
+    }
+}
+
+/* n floats, in moves of constant size. */
+static void copy_few(const float *from, int64_t n, float *to)
+{
+    int64_t i = 0;
+    for (; i + 4 <= n; i += 4) memcpy(to + i, from + i, 4 * sizeof *to);
+    if (i + 2 <= n) {
+        memcpy(to + i, from + i, 2 * sizeof *to);
+        i += 2;
+    }
+    if (i < n) to[i] = from[i];
+}
+
+/* dw: A's rows are x's columns. Several strips at once, because they share x's cache lines, and
+ * with a stride of a power of two those would be gone before the next strip came. */
+static void a_copy(const struct product *q, struct range r, int64_t strips, int64_t d,
+                   int64_t depth, float *out)
+{
+    enum { BESIDE = 8 };
+    for (int64_t first = 0; first < strips; first += BESIDE) {
+        const int64_t n = at_most(strips - first, BESIDE);
+        int64_t row[BESIDE + 1] = {0};
+        for (int64_t i = 0; i <= n; i++) row[i] = strip_at(r, strips, first + i);
+        for (int64_t k = 0; k < depth; k++)
+            for (int64_t i = 0; i < n; i++)
+                copy_few(q->a + (d + k) * q->a_row + row[i], row[i + 1] - row[i],
+                         out + (row[i] - r.from) * depth + k * (row[i + 1] - row[i]));
     }
 }
 
@@ -203,6 +235,13 @@ static void add_bias(const struct product *q, struct range r, struct range p)
 
 /* ---- tiles ---- */
 
+/* So few rows that W's panels, f32 or bf16, are best read once and where they lie. */
+static bool in_one_strip(const struct product *q)
+{
+    return q->rows <= q->ops->rows && !q->a_turned &&
+           (!q->b_make || q->b_make == b_widen);
+}
+
 /* All rows in one strip: B is read once, where it lies, several panels side by side. */
 static void one_strip(const struct product *q, struct range r, struct range p,
                       const struct scratch *t)
@@ -211,7 +250,7 @@ static void one_strip(const struct product *q, struct range r, struct range p,
     const int64_t block = DEPTH * 4;
     const size_t b_size = q->b_bf16 ? sizeof(uint16_t) : sizeof(float);
     int64_t d = 0;
-    do { /* once even when the depth is 0: then C becomes +0 */
+    do {
         struct tr_strip s = {.rows = (int)rows,
                              .panels = p.to - p.from,
                              .depth = at_most(q->depth - d, block),
@@ -226,58 +265,74 @@ static void one_strip(const struct product *q, struct range r, struct range p,
     } while (d < q->depth);
 }
 
-/* A block of rows, all panels of the range, one block of depth. b is NULL, or what b_make made
- * for the whole range. */
-static void rows_block(const struct product *q, struct range r, struct range p, int64_t d,
-                       const float *made, const struct scratch *t)
+/* Where panel j of a block of depth lies in the memory of the weights. */
+static const char *b_at(const struct product *q, int64_t j, int64_t d)
 {
+    const size_t size = q->b_bf16 ? sizeof(uint16_t) : sizeof(float);
+    return (const char *)q->b + (size_t)(j * q->b_stride + d * TR_LANES) * size;
+}
+
+/* Strip i of `strips` on panel j brings its share of panel j + s->panels, or of the first of the
+ * next block of depth, nearer: so memory works while the multipliers do. (B that is turned or
+ * copied is made from what the cache holds or is about to, group by group.) */
+static void look_ahead(const struct product *q, struct range p, int64_t j, int64_t d,
+                       int64_t i, int64_t strips, struct tr_strip *s)
+{
+    if (q->b_make && q->b_make != b_widen) return;
+    const int64_t line_steps = q->b_bf16 ? 2 : 1; /* of depth */
+    j += s->panels;
+    if (j >= p.to) {
+        j = p.from;
+        d += DEPTH;
+    }
+    if (d >= q->depth) return;
+    const int64_t panels = at_most(p.to - j, s->panels);
     const int64_t depth = at_most(q->depth - d, DEPTH);
+    const int64_t lines = ceil_div(depth, line_steps);
+    const int64_t first = panels * lines * i / strips,
+                  end = panels * lines * (i + 1) / strips;
+    s->b_soon = b_at(q, j + first / lines, d + first % lines * line_steps);
+    s->soon_lines = at_most(end - first, lines - first % lines);
+}
+
+/* All strips of a block of rows on panels j .. of one block of depth, which lie at b. */
+static void strips_on(const struct product *q, struct range r, struct range p, int64_t j,
+                      int64_t d, struct tr_strip s, bool packed, const struct scratch *t)
+{
     const int64_t strips = ceil_div(r.to - r.from, q->ops->rows);
-    const bool packed = q->a_turned || r.to - r.from > FEW;
-    if (packed) a_pack(q, r, strips, d, depth, t->a);
-    for (int64_t j = p.from; j < p.to; j += q->ops->panels) {
-        const int64_t panels = at_most(p.to - j, q->ops->panels);
-        const float *b = made ? made + (j - p.from) * DEPTH * TR_LANES : t->b;
-        int64_t b_panel = DEPTH * TR_LANES;
-        if (!q->b_make) {
-            b = (const float *)q->b + j * q->b_stride + d * TR_LANES;
-            b_panel = q->b_stride;
-        } else if (!made) {
-            q->b_make(q, j, panels, d, depth, t->b);
-        }
-        for (int64_t i = 0; i < strips; i++) {
-            const int64_t row = strip_at(r, strips, i);
-            struct tr_strip s = {.rows = (int)(strip_at(r, strips, i + 1) - row),
-                                 .panels = panels,
-                                 .depth = depth,
-                                 .a = q->a + row * q->a_row + d,
-                                 .a_row = q->a_row,
-                                 .b = b,
-                                 .b_panel = b_panel,
-                                 .more = q->more || d > 0};
-            if (packed) s.a = t->a + (row - r.from) * depth;
-            run_strip(q, packed ? q->ops->packed : q->ops->direct, s, row, j, t);
-        }
+    for (int64_t i = 0; i < strips; i++) {
+        const int64_t row = strip_at(r, strips, i), next = strip_at(r, strips, i + 1);
+        s.rows = (int)(next - row);
+        s.a = packed ? t->a + (row - r.from) * s.depth : q->a + row * q->a_row + d;
+        s.c_soon =
+            s.more && i + 1 < strips ? q->c + next * q->c_row + j * q->c_panel : NULL;
+        look_ahead(q, p, j, d, i, strips, &s);
+        run_strip(q, packed ? q->ops->packed : q->ops->direct, s, row, j, t);
     }
 }
 
-static void blocks(const struct product *q, struct range r, struct range p,
-                   const struct scratch *t)
+/* A block of rows, all panels of the range, one block of depth. */
+static void rows_block(const struct product *q, struct range r, struct range p, int64_t d,
+                       const struct scratch *t)
 {
-    const int64_t rows = r.to - r.from, parts = ceil_div(rows, ROWS);
-    const bool shared =
-        q->b_make && parts > 1; /* several blocks of rows read the same B */
-    int64_t d = 0;
-    do {
-        if (shared)
-            q->b_make(q, p.from, p.to - p.from, d, at_most(q->depth - d, DEPTH), t->b);
-        for (int64_t i = 0; i < parts; i++) {
-            const struct range part = {r.from + rows * i / parts,
-                                       r.from + rows * (i + 1) / parts};
-            rows_block(q, part, p, d, shared ? t->b : NULL, t);
+    const int64_t strips = ceil_div(r.to - r.from, q->ops->rows);
+    const bool packed = q->a_turned || r.to - r.from > FEW;
+    const int64_t group = q->b_make ? q->group : p.to - p.from;
+    struct tr_strip s = {.depth = at_most(q->depth - d, DEPTH),
+                         .a_row = q->a_row,
+                         .b_panel = q->b_make ? DEPTH * TR_LANES : q->b_stride,
+                         .more = q->more || d > 0};
+    if (packed) (q->a_turned ? a_copy : a_pack)(q, r, strips, d, s.depth, t->a);
+    for (int64_t g = p.from; g < p.to; g += group) {
+        const int64_t end = at_most(p.to, g + group);
+        if (q->b_make) q->b_make(q, g, end - g, d, s.depth, t->b);
+        for (int64_t j = g; j < end; j += q->ops->panels) {
+            s.panels = at_most(end - j, q->ops->panels);
+            s.b = q->b_make ? t->b + (j - g) * DEPTH * TR_LANES
+                            : (const float *)(const void *)b_at(q, j, d);
+            strips_on(q, r, p, j, d, s, packed, t);
         }
-        d += DEPTH;
-    } while (d < q->depth);
+    }
 }
 
 static void product_tile(void *ctx, int64_t tile, void *scratch)
@@ -290,26 +345,49 @@ static void product_tile(void *ctx, int64_t tile, void *scratch)
     const struct range p = {j * q->panels_step,
                             at_most((j + 1) * q->panels_step, panels)};
     float *base = scratch;
+    int64_t d = 0;
     const struct scratch t = {base, base + B_FLOATS, base + B_FLOATS + A_FLOATS};
-    if (r.to - r.from <= q->ops->rows && !q->a_turned && (!q->b_make || q->b_bf16) &&
-        q->b_make != b_turn)
+    if (in_one_strip(q))
         one_strip(q, r, p, &t);
     else
-        blocks(q, r, p, &t);
+        do { /* once even when the depth is 0: then C becomes +0 */
+            rows_block(q, r, p, d, &t);
+            d += DEPTH;
+        } while (d < q->depth);
     if (q->bias) add_bias(q, r, p);
 }
 
-/* Cuts C so that each thread can claim several tiles, none so small that packing its share of
- * A (or making its share of B) outweighs the multiplications. */
+/* What a tile takes, in steps of one row by one panel by one depth: beside the products
+ * themselves, packing A, making B or at least fetching it from memory, and being claimed. */
+static double tile_cost(const struct product *q, int64_t rows, int64_t panels)
+{
+    const double a = rows > FEW || q->a_turned ? 0.8 : 0, b = q->b_make ? 7 : 3;
+    return (double)(rows * panels) + a * (double)rows + b * (double)panels +
+           1000.0 / (double)(q->depth + 1);
+}
+
+/* Cuts C into tiles so that the team is done soonest: the longest share of a thread if all run
+ * evenly, and a quarter of a tile because they will not. */
 static void cut(struct product *q, int threads)
 {
-    const int64_t panels = ceil_div(q->width, TR_LANES);
-    q->rows_step = at_most(q->rows, ROWS);
-    q->panels_step = 4;
-    while (q->panels_step < PANELS &&
-           ceil_div(panels, q->panels_step * 2) * ceil_div(q->rows, q->rows_step) >=
-               (int64_t)threads * 6)
-        q->panels_step *= 2;
+    const int64_t panels = ceil_div(q->width, TR_LANES), fewest = ceil_div(q->rows, ROWS);
+    const int64_t unit = in_one_strip(q) ? q->ops->together[q->rows]
+                         : q->b_make     ? q->group
+                                         : q->ops->panels;
+    double best = 0;
+    for (int64_t i = fewest; i <= at_most(fewest + 7, q->rows); i++) {
+        const int64_t rows = ceil_div(ceil_div(q->rows, i), q->ops->rows) * q->ops->rows;
+        for (int64_t step = unit; step <= PANELS && step < panels + unit; step += unit) {
+            const int64_t tiles = ceil_div(q->rows, rows) * ceil_div(panels, step);
+            const double cost = tile_cost(q, at_most(rows, q->rows), step) *
+                                ((double)ceil_div(tiles, threads) + 0.25);
+            if (best == 0 || cost < best) {
+                best = cost;
+                q->rows_step = rows;
+                q->panels_step = step;
+            }
+        }
+    }
 }
 
 static void run(const struct tr_exec *ex, struct product *q)
@@ -343,6 +421,7 @@ void tr_linear_forward(const struct tr_exec *ex, const float *x, int64_t M,
                         .b_stride = W->K * TR_LANES,
                         .b_bf16 = W->dtype == TR_BF16,
                         .b_make = W->dtype == TR_BF16 ? b_widen : NULL,
+                        .group = ex->k->product->panels,
                         .c = y,
                         .c_row = W->N,
                         .c_panel = TR_LANES,
@@ -368,6 +447,7 @@ void tr_linear_dx(const struct tr_exec *ex, const float *dy, int64_t M,
                         .b_stride = W->K * TR_LANES,
                         .b_bf16 = W->dtype == TR_BF16,
                         .b_make = b_turn,
+                        .group = GROUP,
                         .c = dx,
                         .c_row = W->K,
                         .c_panel = TR_LANES,
@@ -393,6 +473,7 @@ void tr_linear_dw(const struct tr_exec *ex, const float *dy, const float *x, int
                         .b = dy,
                         .b_stride = dW->N,
                         .b_make = b_copy,
+                        .group = GROUP,
                         .c = dW->at,
                         .c_row = TR_LANES,
                         .c_panel = dW->K * TR_LANES,

@@ -36,11 +36,18 @@ struct tr_strip {
     float *c;
     int64_t c_row, c_panel;
     int more;
+
+    /* What later strips will read, brought nearer on the way: `soon_lines` lines of 64 bytes
+     * from b_soon on, and the next strip's rows of C. NULL: none. */
+    const void *b_soon;
+    int64_t soon_lines;
+    const float *c_soon;
 };
 
 struct tr_product_ops {
     int rows;   /* the most rows of a strip */
     int panels; /* how many panels a packed strip wants, for full speed */
+    const unsigned char *together; /* [rows + 1] and a direct strip of that many rows */
     void (*direct)(const struct tr_strip *s);
     void (*direct_bf16)(const struct tr_strip *s);
     void (*packed)(const struct tr_strip *s);

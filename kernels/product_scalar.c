@@ -82,9 +82,12 @@ static void widen(const uint16_t *x, int64_t n, float *y)
     for (int64_t i = 0; i < n; i++) y[i] = widened(x[i]);
 }
 
+static const unsigned char together[ROWS + 1] = {0, 1, 1, 1, 1};
+
 const struct tr_product_ops TR_SCALAR(tr_product_scalar) = {
     .rows = ROWS,
     .panels = 1,
+    .together = together,
     .direct = direct,
     .direct_bf16 = direct_bf16,
     .packed = packed,

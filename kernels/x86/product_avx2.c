@@ -43,6 +43,7 @@ static inline VEC vec_widen(const uint16_t *p)
 const struct tr_product_ops tr_product_avx2 = {
     .rows = MOST_ROWS,
     .panels = 1,
+    .together = together,
     .direct = direct,
     .direct_bf16 = direct_bf16,
     .packed = packed,

@@ -57,6 +57,7 @@ static inline VEC vec_widen(const uint16_t *p)
 const struct tr_product_ops tr_product_avx512 = {
     .rows = MOST_ROWS,
     .panels = 2,
+    .together = together,
     .direct = direct,
     .direct_bf16 = direct_bf16,
     .packed = packed,

@@ -27,42 +27,65 @@ INLINE VEC load_b(const void *b, int64_t at, enum b_type type)
                          : vec_widen((const uint16_t *)b + at);
 }
 
-/* R rows, P panels: the chains of s from panel p on; A's element (r, d) is at
- * a[r * a_row + d * a_step]. R, P, type and a_step are constants where this is called, so every
- * loop but the one over d vanishes. */
+/* One step of depth for R rows and P panels; A's element (r, d) is at
+ * a[r * a_row + d * a_step]. R, P, type and a_step are constants where this is called, so that
+ * every loop but the one over d vanishes. */
+INLINE void step(VEC acc[MOST_ROWS][MOST_PANELS * PER], const struct tr_strip *s, int64_t p,
+                 int64_t d, int R, int P, enum b_type type, int64_t a_row, int64_t a_step)
+{
+    VEC w[MOST_PANELS * PER];
+    UNROLL for (int v = 0; v < P * PER; v++)
+        w[v] = load_b(s->b, (p + v / PER) * s->b_panel + d * TR_LANES + v % PER * WIDTH, type);
+    UNROLL for (int r = 0; r < R; r++) {
+        const VEC x = vec_all(s->a[r * a_row + d * a_step]);
+        UNROLL for (int v = 0; v < P * PER; v++) acc[r][v] = vec_fma(x, w[v], acc[r][v]);
+    }
+}
+
+/* The chains of s from panel p on. */
 INLINE void strip(const struct tr_strip *s, int64_t p, int R, int P, enum b_type type,
                   int64_t a_row, int64_t a_step)
 {
     VEC acc[MOST_ROWS][MOST_PANELS * PER];
-    const float *a = s->a;
     float *c = s->c + p * s->c_panel;
-    UNROLL for (int r = 0; r < R; r++) UNROLL for (int v = 0; v < P * PER; v++)
-        acc[r][v] =
-            s->more ? vec_load(c + r * s->c_row + v / PER * s->c_panel + v % PER * WIDTH)
-                    : vec_zero();
-    for (int64_t d = 0; d < s->depth; d++) {
-        VEC w[MOST_PANELS * PER];
-        UNROLL for (int v = 0; v < P * PER; v++) w[v] = load_b(
-            s->b, (p + v / PER) * s->b_panel + d * TR_LANES + v % PER * WIDTH, type);
+    UNROLL for (int r = 0; r < R; r++)
+        UNROLL for (int v = 0; v < P * PER; v++)
+            acc[r][v] = s->more ? vec_load(c + r * s->c_row + v / PER * s->c_panel +
+                                           v % PER * WIDTH)
+                                : vec_zero();
+    if (s->c_soon)
         UNROLL for (int r = 0; r < R; r++)
-        {
-            const VEC x = vec_all(a[r * a_row + d * a_step]);
-            UNROLL for (int v = 0; v < P * PER; v++) acc[r][v] =
-                vec_fma(x, w[v], acc[r][v]);
-        }
+            _mm_prefetch((const char *)(s->c_soon + r * s->c_row), _MM_HINT_T0);
+    const char *soon = s->b_soon ? s->b_soon : s->b; /* somewhere that costs nothing */
+    const char *soon_end = soon + s->soon_lines * 64;
+    int64_t d = 0;
+    for (; d + 2 <= s->depth; d += 2) {
+        step(acc, s, p, d, R, P, type, a_row, a_step);
+        step(acc, s, p, d + 1, R, P, type, a_row, a_step);
+        _mm_prefetch(soon, _MM_HINT_T0);
+        soon += soon < soon_end ? 64 : 0;
     }
-    UNROLL for (int r = 0; r < R; r++) UNROLL for (int v = 0; v < P * PER; v++)
-        vec_store(c + r * s->c_row + v / PER * s->c_panel + v % PER * WIDTH, acc[r][v]);
+    if (d < s->depth) step(acc, s, p, d, R, P, type, a_row, a_step);
+    UNROLL for (int r = 0; r < R; r++)
+        UNROLL for (int v = 0; v < P * PER; v++)
+            vec_store(c + r * s->c_row + v / PER * s->c_panel + v % PER * WIDTH, acc[r][v]);
 }
 
-/* All panels of s, P at a time and the rest one at a time. */
+/* All panels of s, P at a time, and the rest as they can be had. */
 INLINE void walk(const struct tr_strip *s, int R, int P, enum b_type type, int64_t a_row,
                  int64_t a_step)
 {
     int64_t p = 0;
     for (; p + P <= s->panels; p += P) strip(s, p, R, P, type, a_row, a_step);
+    for (; P > 2 && p + 2 <= s->panels; p += 2) strip(s, p, R, 2, type, a_row, a_step);
     for (; p < s->panels; p++) strip(s, p, R, 1, type, a_row, a_step);
 }
+
+static const unsigned char together[MOST_ROWS + 1] = {
+#define CASE(R, P) [R] = P,
+    EACH_DIRECT(CASE)
+#undef CASE
+};
 
 INLINE void direct_any(const struct tr_strip *s, enum b_type type)
 {
