@@ -109,9 +109,12 @@ void tr_attention_forward(const struct tr_exec *ex, const struct tr_attention *a
                           const float *q, float *o, float *lse)
 {
     const int64_t group = a->H / a->Kv;
-    struct call c = {ex->k->attention, a, span, S, offset, group, 1, q, o, lse, {0}};
+    struct call c = {
+        .ops = ex->k->attention, .a = a, .span = span, .S = S, .offset = offset, .q = q};
     check(a, span, S);
-    if (group > TR_TILE_ROWS) c.heads = 1;
+    c.o = o;
+    c.lse = lse;
+    c.heads = group > TR_TILE_ROWS ? 1 : group;
     c.queries = TR_TILE_ROWS / c.heads;
     const int threads = tr_team_threads(ex->team);
     if (count_tiles(&c, c.queries, a->H / c.heads) < threads) {
@@ -182,6 +185,7 @@ static bool is_whole_faster(const struct call *c, int threads)
     return (all - largest) / threads + largest <= 7.0 / 5.0 * all / threads;
 }
 
+/* NOLINTNEXTLINE(readability-function-size): seven arrays belong to one pass */
 void tr_attention_backward(const struct tr_exec *ex, const struct tr_attention *a,
                            const struct tr_span *span, int64_t S, int64_t offset,
                            const float *q, const float *o, const float *lse,
@@ -193,7 +197,10 @@ void tr_attention_backward(const struct tr_exec *ex, const struct tr_attention *
                      .S = S,
                      .offset = offset,
                      .heads = a->H / a->Kv,
-                     .grad = {q, o, lse, d_o, dq, dk, dv}};
+                     .grad = {.q = q, .o = o, .lse = lse, .d_o = d_o}};
+    c.grad.dq = dq;
+    c.grad.dk = dk;
+    c.grad.dv = dv;
     check(a, span, S);
     for (int64_t s = 0; s < S; s++) assert(span[s].first == 0);
     if (is_whole_faster(&c, tr_team_threads(ex->team)))
@@ -212,11 +219,12 @@ struct store {
  * 16, its V row stays a row. */
 static void store_token(const struct store *st, const struct tr_span *s, int64_t position)
 {
-    const int64_t D = st->c.a->D, Kv = st->c.a->Kv, place = position % TR_PAGE;
+    const int64_t D = st->c.a->D, heads = st->c.a->Kv, place = position % TR_PAGE;
     const int64_t row = s->row + position - s->first;
     float *block = s->page[position / TR_PAGE] + st->c.offset;
-    for (int64_t h = 0; h < Kv; h++, block += 2 * TR_PAGE * D) {
-        const float *k = st->k + (row * Kv + h) * D, *v = st->v + (row * Kv + h) * D;
+    for (int64_t h = 0; h < heads; h++, block += D * 2 * TR_PAGE) {
+        const int64_t from = (row * heads + h) * D;
+        const float *k = st->k + from, *v = st->v + from;
         float *key = block + place / LANES * D * LANES + place % LANES;
         float *value = block + (TR_PAGE + place) * D;
         for (int64_t d = 0; d < D; d++) {

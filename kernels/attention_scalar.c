@@ -117,9 +117,9 @@ static void backward_row(const struct tr_attention_tile *t,
     for (int64_t k = t->key; k < t->key + t->keys && k <= p; k++) {
         const float *v = value_at(t, k);
         const float P = tr_expf(score_at(t, q, k) - g->lse[row]);
-        float dP = 0;
-        for (int64_t d = 0; d < D; d++) dP = fmaf(d_o[d], v[d], dP);
-        const float ds = (P * (dP - delta)) * t->a->scale;
+        float dp = 0;
+        for (int64_t d = 0; d < D; d++) dp = fmaf(d_o[d], v[d], dp);
+        const float ds = (P * (dp - delta)) * t->a->scale;
         for (int64_t d = 0; dq && d < D; d++) dq[d] = fmaf(ds, key_at(t, k, d), dq[d]);
         for (int64_t d = 0; dk && d < D; d++) {
             dk[k * step + d] = fmaf(ds, q[d], dk[k * step + d]);

@@ -81,15 +81,15 @@ CHAIN_INLINE void chain_ranges(const struct chain *ch, int64_t rows,
 static void score_block(const float *a, int64_t a_row, int64_t rows, const float *keys,
                         int64_t D, int64_t groups, float *c)
 {
-    const struct chain ch = {.a = a,
-                             .b = keys,
-                             .c = c,
-                             .a_row = a_row,
-                             .a_step = 1,
-                             .b_vec = D * LANES,
-                             .b_step = LANES,
-                             .c_row = TR_PAGE,
-                             .vecs = groups};
+    struct chain ch = {.a = a,
+                       .b = keys,
+                       .a_row = a_row,
+                       .a_step = 1,
+                       .b_vec = D * LANES,
+                       .b_step = LANES,
+                       .c_row = TR_PAGE,
+                       .vecs = groups};
+    ch.c = c;
     chain_fresh(&ch, rows, D);
 }
 
@@ -98,15 +98,15 @@ static void score_block(const float *a, int64_t a_row, int64_t rows, const float
 static void sum_keys(const float *weight, int64_t rows, const struct ranges *at,
                      const float *x, int64_t x_row, float *c, int64_t c_row, int64_t wide)
 {
-    const struct chain ch = {.a = weight,
-                             .b = x,
-                             .c = c,
-                             .a_row = TR_PAGE,
-                             .a_step = 1,
-                             .b_vec = LANES,
-                             .b_step = x_row,
-                             .c_row = c_row,
-                             .vecs = wide / LANES};
+    struct chain ch = {.a = weight,
+                       .b = x,
+                       .a_row = TR_PAGE,
+                       .a_step = 1,
+                       .b_vec = LANES,
+                       .b_step = x_row,
+                       .c_row = c_row,
+                       .vecs = wide / LANES};
+    ch.c = c;
     chain_ranges(&ch, rows, at);
 }
 
@@ -114,15 +114,15 @@ static void sum_keys(const float *weight, int64_t rows, const struct ranges *at,
 static void sum_queries(const float *weight, int64_t keys, const struct ranges *at,
                         const float *x, float *c, int64_t wide)
 {
-    const struct chain ch = {.a = weight,
-                             .b = x,
-                             .c = c,
-                             .a_row = 1,
-                             .a_step = TR_PAGE,
-                             .b_vec = LANES,
-                             .b_step = wide,
-                             .c_row = wide,
-                             .vecs = wide / LANES};
+    struct chain ch = {.a = weight,
+                       .b = x,
+                       .a_row = 1,
+                       .a_step = TR_PAGE,
+                       .b_vec = LANES,
+                       .b_step = wide,
+                       .c_row = wide,
+                       .vecs = wide / LANES};
+    ch.c = c;
     chain_ranges(&ch, keys, at);
 }
 
@@ -289,7 +289,7 @@ static struct square square_begin(const struct tr_attention_tile *t, float *scra
     for (size_t i = 0; i < sizeof part / sizeof *part; i++, scratch += TR_PAGE * b.wide)
         *part[i] = scratch;
     b.P = scratch;
-    b.ds = b.P + TR_PAGE * TR_PAGE;
+    b.ds = b.P + (ptrdiff_t)TR_PAGE * TR_PAGE;
     return b;
 }
 

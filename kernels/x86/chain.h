@@ -21,7 +21,12 @@
 #include "kernels/x86/lanes.h"
 
 #define CHAIN_INLINE static inline __attribute__((always_inline))
-#define CHAIN_UNROLL _Pragma("GCC unroll 8")
+/* The sums become registers only when the loops over them are gone. */
+#ifdef __clang__
+#    define CHAIN_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#    define CHAIN_UNROLL _Pragma("GCC unroll 8")
+#endif
 
 enum {
     CHAIN_ROWS = 6, /* the tallest tile */
@@ -51,7 +56,7 @@ CHAIN_INLINE void chain_tile(const struct chain *ch, int rows, int vecs, bool fr
     v16 sum[CHAIN_ROWS][2];
     CHAIN_UNROLL for (int r = 0; r < rows; r++)
         CHAIN_UNROLL for (int v = 0; v < vecs; v++) sum[r][v] =
-            fresh ? v16_zero() : v16_load(c + r * ch->c_row + v * 16);
+            fresh ? v16_zero() : v16_load(c + r * ch->c_row + (int64_t)v * 16);
     for (int64_t i = begin; i < end; i++, a += a_step, b += b_step) {
         v16 x[2];
         CHAIN_UNROLL for (int v = 0; v < vecs; v++) x[v] = v16_load(b + v * b_vec);
@@ -64,7 +69,7 @@ CHAIN_INLINE void chain_tile(const struct chain *ch, int rows, int vecs, bool fr
     }
     CHAIN_UNROLL for (int r = 0; r < rows; r++)
         CHAIN_UNROLL for (int v = 0; v < vecs; v++)
-            v16_store(c + r * ch->c_row + v * 16, sum[r][v]);
+            v16_store(c + r * ch->c_row + (int64_t)v * 16, sum[r][v]);
 }
 
 /* A strip of `rows` (a constant) rows: all vectors, `wide` (a constant) at a time. */

@@ -10,6 +10,7 @@
  * Runs of ours and of OpenBLAS alternate; the median and the best of each are printed. */
 #include "kernels/attention.h"
 
+#include <assert.h>
 #include <cblas.h>
 #include <math.h>
 #include <stdbool.h>
@@ -34,10 +35,7 @@ struct bench {
 static float *floats(int64_t n)
 {
     float *x = malloc((size_t)n * sizeof *x);
-    if (!x) {
-        fprintf(stderr, "attention: %lld floats of memory are missing\n", (long long)n);
-        exit(1);
-    }
+    assert(x);
     for (int64_t i = 0; i < n; i++) x[i] = (float)(i * 7919 % 1999) / 1000 - 1;
     return x;
 }
@@ -50,7 +48,7 @@ static struct bench bench_begin(int64_t S, int64_t length, int64_t layers, bool 
     const int64_t size = layers * tr_page_floats(&b.a), T = decode ? S : S * length;
     b.pool = floats(S * each * size);
     b.page = malloc((size_t)(S * each) * sizeof *b.page);
-    if (!b.page) exit(1);
+    assert(b.page);
     for (int64_t i = 0; i < S * each; i++) b.page[i] = b.pool + i * size;
     for (int64_t s = 0; s < S; s++)
         b.span[s] = decode ? (struct tr_span){b.page + s * each, s, length - 1, 1}

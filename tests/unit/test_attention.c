@@ -116,9 +116,9 @@ struct outcome {
 
 static struct outcome outcome_create(const struct company *c)
 {
-    const int64_t H = c->a.H, Kv = c->a.Kv, D = c->a.D;
-    return (struct outcome){floats(c->T * H * D), floats(c->T * H), floats(c->T * H * D),
-                            floats(c->T * Kv * D), floats(c->T * Kv * D)};
+    const int64_t qd = c->a.H * c->a.D, kd = c->a.Kv * c->a.D;
+    return (struct outcome){floats(c->T * qd), floats(c->T * c->a.H), floats(c->T * qd),
+                            floats(c->T * kd), floats(c->T * kd)};
 }
 
 static void outcome_destroy(struct outcome *x)
@@ -142,12 +142,20 @@ static void run_whole(const struct tr_exec *ex, const struct company *c,
                           x->dk, x->dv);
 }
 
+static bool is_same(float x, float y)
+{
+    uint32_t a, b;
+    memcpy(&a, &x, sizeof a);
+    memcpy(&b, &y, sizeof b);
+    return a == b;
+}
+
 /* The first difference is said as %a, with its place. */
 static void expect_equal(const char *what, const float *got, const float *want, int64_t n)
 {
     if (memcmp(got, want, (size_t)n * sizeof *got) == 0) return;
     for (int64_t i = 0; i < n; i++)
-        if (memcmp(&got[i], &want[i], sizeof *got) != 0)
+        if (!is_same(got[i], want[i]))
             fail_msg("%s: element %lld of %lld is %a, not %a", what, (long long)i,
                      (long long)n, (double)got[i], (double)want[i]);
 }
