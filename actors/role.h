@@ -23,10 +23,7 @@ struct tr_role_start {
     struct tr_learner
         *learner; /* a learner's: one that is open already, borrowed; or NULL */
     bool bf16;
-    bool recompute;        /* learners: gradient checkpointing, */
-    bool from_scratch;     /* the folder's shapes only, weights drawn from the seed, */
-    bool value_head;       /* a policy that has one: a reward model in training, */
-    const char *resume;    /* a checkpoint to go on from, or NULL */
+    bool recompute;        /* learners: gradient checkpointing */
     int64_t max_tokens;    /* in one pass */
     int64_t max_sequences; /* in one pass, or generated at a time */
     int64_t pages;         /* of a generator's cache */
