@@ -1,31 +1,90 @@
-/* sample.c - selection by threshold.
+/* sample.c - selection by threshold, so the vocabulary is passed over and not sorted.
  *
- * Logits are ordered through their bits: an unsigned key that ascends with the float (NaN first
- * made -Inf). The c-th largest key is found by three passes of counting (11, 11 and 10 bits), so
- * the vocabulary is never sorted; top-p sorts only as many of the largest as it needs, in
- * portions of 64, 512, 4096, ... */
+ * The plan. A row is V logits and usually some tens of them matter. Passes over all V are
+ * vector passes: the maximum of each block of logits, exp, and "which ids are at least this".
+ * What they leave is sorted, by counting.
+ *   top-k   k blocks have maxima of at least L, the k-th largest of the maxima; so the k-th
+ *           largest logit is among the ids at or above L, of which there are little more than k.
+ *   top-p   of n tokens, those below M + log((1 - top_p) * total / n) have less than 1 - top_p
+ *           of the mass together: none of them is needed to reach top_p. Again, with what
+ *           is left of that share and of n, while it halves the list.
+ * Both bounds only say what cannot matter; which ids are kept is decided by the logits (k-th
+ * largest) and by one f64 chain over the sorted list (top-p), as sample.h states it.
+ *
+ * The team is not used, so rows may be sampled in tiles of a team. */
 #include "kernels/sample.h"
 
+#include <assert.h>
+#include <float.h>
 #include <math.h>
-#include <stdlib.h>
+#include <stdbool.h>
 #include <string.h>
 
+#include "kernels/real.h"
 #include "kernels/vector_ops.h"
 
-enum { BINS = 2048 };
-
-/* The caller's scratch: V * 12 bytes. */
-struct parts {
-    float *e;      /* [V] exp(z - M), 0 where not kept */
-    int32_t *some; /* [V] ids being sorted */
-    uint8_t *seen; /* [V] */
+enum {
+    DIGIT = 11, /* bits sorted by at a time: 11, 11 and 10 */
+    BINS = 1 << DIGIT,
+    FEW = 24,    /* so few are sorted by insertion */
+    BLOCK = 256, /* logits to a maximum; less where k is large */
+    LEAST_BLOCK = 16,
+    BLOCKS_TO_K = 4, /* blocks wanted for each of k, so that L is a good bound */
 };
 
+/* The row at hand and the caller's scratch. id is ascending but where said otherwise. */
+struct choice {
+    const struct tr_vector_ops *ops;
+    float *z; /* [V] */
+    int64_t V;
+    float M;
+    float *e;       /* [V]: exp(z - M), of the ids in the list only */
+    int32_t *id;    /* [V]: the list, n of them */
+    int32_t *spare; /* [V] */
+    int64_t n;
+    double total; /* chain of e over the list, ids ascending */
+};
+
+/* Ascends as the float descends; -0 is +0. */
 static uint32_t key_of(float z)
 {
+    const float plus = z + 0.0F;
     uint32_t u;
-    memcpy(&u, &z, sizeof u);
-    return u & 0x80000000U ? ~u : u | 0x80000000U;
+    memcpy(&u, &plus, sizeof u);
+    return u & 0x80000000U ? u : ~u & 0x7FFFFFFFU;
+}
+
+static void sort_few(const float *value, int32_t *id, int64_t n)
+{
+    for (int64_t i = 1; i < n; i++) {
+        const int32_t x = id[i];
+        const uint32_t key = key_of(value[x]);
+        int64_t k = i;
+        for (; k > 0 && key_of(value[id[k - 1]]) > key; k--) id[k] = id[k - 1];
+        id[k] = x;
+    }
+}
+
+/* Sorts n ids by their values, descending; equals stay in the order they had. */
+static void sort_ids(const float *value, int32_t *id, int64_t n, int32_t *spare)
+{
+    if (n <= FEW) {
+        sort_few(value, id, n);
+        return;
+    }
+    for (unsigned shift = 0; shift < 32; shift += DIGIT) {
+        int32_t at[BINS] = {0};
+        int32_t sum = 0;
+        for (int64_t i = 0; i < n; i++) at[key_of(value[id[i]]) >> shift & (BINS - 1)]++;
+        for (int b = 0; b < BINS; b++) {
+            const int32_t count = at[b];
+            at[b] = sum;
+            sum += count;
+        }
+        for (int64_t i = 0; i < n; i++)
+            spare[at[key_of(value[id[i]]) >> shift & (BINS - 1)]++] = id[i];
+        memcpy(id, spare, (size_t)n * sizeof *id);
+    }
 }
 
 static void penalise(float penalty, float *z, int64_t V, const int32_t *history,
@@ -40,167 +99,158 @@ static void penalise(float penalty, float *z, int64_t V, const int32_t *history,
     }
 }
 
-/* Of the keys that have `prefix` above bit `shift + bits`, counts each value of the next bits;
- * finds the value that the rank-th largest has and takes those above it off the rank. */
-static uint32_t narrow(const float *z, int64_t V, uint32_t prefix, unsigned shift,
-                       unsigned bits, int64_t *rank)
+/* At most the k-th largest logit: the k-th largest maximum of a block. -FLT_MAX when there are
+ * too few blocks or logits to tell. */
+static float bound_of_top_k(const struct choice *c, int64_t k)
 {
-    int64_t count[BINS] = {0};
-    const uint32_t mask = (1U << bits) - 1U;
-    const uint64_t above = (uint64_t)prefix >> (shift + bits);
-    for (int64_t v = 0; v < V; v++) {
-        const uint32_t k = key_of(z[v]);
-        if ((uint64_t)k >> (shift + bits) == above) count[(k >> shift) & mask]++;
+    int64_t size = BLOCK;
+    while (size > LEAST_BLOCK && c->V / size < BLOCKS_TO_K * k) size /= 4;
+    const int64_t blocks =
+        c->V / size; /* what is past the last full block may be left out */
+    if (blocks < k) return -FLT_MAX;
+    for (int64_t b = 0; b < blocks; b++) {
+        c->e[b] = c->ops->max(c->z + b * size, size);
+        c->id[b] = (int32_t)b;
     }
-    uint32_t b = mask;
-    for (; b > 0 && *rank > count[b]; b--) *rank -= count[b];
-    return prefix | b << shift;
+    sort_ids(c->e, c->id, blocks, c->spare);
+    const float bound = c->e[c->id[k - 1]];
+    return bound > -FLT_MAX ? bound : -FLT_MAX;
 }
 
-/* The key of the rank-th largest logit, 1 <= rank <= V. */
-static uint32_t threshold(const float *z, int64_t V, int64_t rank)
+/* The list becomes the ids at or above the k-th largest logit, k = 0 meaning all. */
+static void keep_top_k(struct choice *c, int64_t k)
 {
-    uint32_t key = narrow(z, V, 0, 21, 11, &rank);
-    key = narrow(z, V, key, 10, 11, &rank);
-    return narrow(z, V, key, 0, 10, &rank);
-}
-
-static void keep_top_k(float *z, int64_t V, int64_t k)
-{
-    if (k <= 0 || k >= V) return;
-    const uint32_t least = threshold(z, V, k);
-    for (int64_t v = 0; v < V; v++)
-        if (key_of(z[v]) < least) z[v] = -INFINITY;
-}
-
-/* Larger probability first, then the lower id. qsort has no argument for the table. */
-struct ranked {
-    uint32_t key;
-    int32_t id;
-};
-
-static int by_rank(const void *a, const void *b)
-{
-    const struct ranked *x = a;
-    const struct ranked *y = b;
-    if (x->key != y->key) return x->key > y->key ? -1 : 1;
-    return x->id < y->id ? -1 : x->id > y->id;
-}
-
-/* Sorts the ids of `portion` (room bytes 8 each) by rank; the keys are those of z. */
-static void sort_portion(const float *z, struct ranked *portion, int64_t n)
-{
-    for (int64_t i = 0; i < n; i++) portion[i].key = key_of(z[portion[i].id]);
-    qsort(portion, (size_t)n, sizeof *portion, by_rank);
-}
-
-/* Walks the tokens by rank until their sum reaches top_p of the total; what was not walked is
- * -Inf afterwards. portion has room for V entries and overlays `some` and `seen`. */
-static void keep_top_p(float *z, int64_t V, double top_p, const float *e, double total,
-                       struct ranked *portion)
-{
-    double sum = 0;
-    uint64_t below = 1ULL << 32U; /* keys from here up have been walked */
-    uint32_t last = 0;            /* the last one kept: its key and id */
-    int32_t last_id = -1;
-    for (int64_t want = 64; sum < top_p * total && below > 0; want *= 8) {
-        const uint32_t least = want < V ? threshold(z, V, want) : 0;
-        int64_t n = 0;
-        for (int64_t v = 0; v < V; v++) {
-            const uint32_t k = key_of(z[v]);
-            if (k >= least && k < below) portion[n++].id = (int32_t)v;
-        }
-        sort_portion(z, portion, n);
-        for (int64_t i = 0; i < n && (last_id < 0 || sum < top_p * total); i++) {
-            sum += (double)e[portion[i].id];
-            last = portion[i].key;
-            last_id = portion[i].id;
-        }
-        below = least;
+    float least = -FLT_MAX;
+    if (k > 0 && k < c->V) {
+        c->n = c->ops->above(c->z, c->V, bound_of_top_k(c, k), c->id);
+        sort_ids(c->z, c->id, c->n, c->spare);
+        if (c->n >= k) least = c->z[c->id[k - 1]];
     }
-    for (int64_t v = 0; v < V; v++) {
-        const uint32_t k = key_of(z[v]);
-        if (k < last || (k == last && v > last_id)) z[v] = -INFINITY;
-    }
+    c->n = c->ops->above(c->z, c->V, least, c->id);
 }
 
-static double sum_of(const float *e, int64_t V)
+/* e of the list, and its sum. */
+static void take_exps(struct choice *c)
 {
-    double sum = 0;
-    for (int64_t v = 0; v < V; v++) sum += (double)e[v];
-    return sum;
-}
-
-/* Leaves z with -Inf where not kept and p->e with exp(z - M), 0 there. */
-static void prepare(const struct tr_vector_ops *ops, const struct tr_sampling *cfg,
-                    float *z, int64_t V, const int32_t *history, int64_t n,
-                    const struct parts *p)
-{
-    for (int64_t v = 0; v < V; v++)
-        if (isnan(z[v])) z[v] = -INFINITY;
-    if (cfg->repetition_penalty != 1.0F)
-        penalise(cfg->repetition_penalty, z, V, history, n, p->seen);
-    if (cfg->temperature == 0.0F) {
-        keep_top_k(z, V, 1);
-        bool found = false; /* of equals the lowest id stays */
-        for (int64_t v = 0; v < V; v++) {
-            if (found) z[v] = -INFINITY;
-            found = found || z[v] > -INFINITY;
-        }
-    } else {
-        if (cfg->temperature != 1.0F) ops->divide(z, V, cfg->temperature);
-        keep_top_k(z, V, cfg->top_k);
-    }
-    const float M = ops->max(z, V);
-    if (!(M > -INFINITY)) { /* nothing to choose from: the first token */
-        for (int64_t v = 0; v < V; v++) p->e[v] = v == 0;
+    if (c->n == c->V) {
+        c->ops->exps(c->z, c->V, c->M, c->e);
         return;
     }
-    ops->exps(z, V, M, p->e);
-    if (cfg->temperature != 0.0F && cfg->top_p < 1.0F) {
-        keep_top_p(z, V, (double)cfg->top_p, p->e, sum_of(p->e, V),
-                   (struct ranked *)(void *)p->some);
-        for (int64_t v = 0; v < V; v++)
-            if (z[v] == -INFINITY) p->e[v] = 0;
+    float *some = (float *)(void *)c->spare;
+    for (int64_t i = 0; i < c->n; i++) some[i] = c->z[c->id[i]];
+    c->ops->exps(some, c->n, c->M, some);
+    for (int64_t i = 0; i < c->n; i++) c->e[c->id[i]] = some[i];
+}
+
+static void take_total(struct choice *c)
+{
+    c->total = 0;
+    for (int64_t i = 0; i < c->n; i++) c->total += (double)c->e[c->id[i]];
+}
+
+/* Drops from the list what top-p cannot need. 0.99 leaves room for every rounding here. */
+static void drop_tail(struct choice *c, double top_p)
+{
+    double budget = (1 - top_p) * c->total;
+    for (bool more = true; more && budget > 1e-9 * c->total;) {
+        const double share = 0.99 * budget / (double)c->n;
+        const float least = (float)((double)c->M + tr_log(share));
+        int64_t n = 0;
+        for (int64_t i = 0; i < c->n; i++) {
+            const int32_t id = c->id[i];
+            if (c->z[id] >= least)
+                c->id[n++] = id;
+            else
+                budget -= (double)c->e[id];
+        }
+        more = n * 2 < c->n;
+        c->n = n;
     }
 }
 
-static struct parts cut(void *scratch, int64_t V)
+static void keep_top_p(struct choice *c, double top_p)
 {
-    float *e = scratch;
-    return (struct parts){
-        .e = e, .some = (int32_t *)(e + V), .seen = (uint8_t *)(e + 2 * V)};
+    const double goal = top_p * c->total;
+    double sum = 0;
+    int64_t i = 0;
+    drop_tail(c, top_p);
+    sort_ids(c->z, c->id, c->n, c->spare);
+    do sum += (double)c->e[c->id[i++]];
+    while (i < c->n && sum < goal);
+    const int32_t last = c->id[i - 1];
+    const float least = c->z[last];
+    const int64_t n = c->ops->above(c->z, c->V, least, c->id);
+    c->n = 0;
+    for (i = 0; i < n; i++)
+        if (c->z[c->id[i]] > least || c->id[i] <= last) c->id[c->n++] = c->id[i];
+}
+
+/* What is not in the list is -Inf in z. */
+static void clear_others(struct choice *c)
+{
+    if (c->n == c->V) return;
+    float *some = (float *)(void *)c->spare;
+    for (int64_t i = 0; i < c->n; i++) some[i] = c->z[c->id[i]];
+    for (int64_t v = 0; v < c->V; v++) c->z[v] = -INFINITY;
+    for (int64_t i = 0; i < c->n; i++) c->z[c->id[i]] = some[i];
+}
+
+/* Fills the list with the kept ids; at least one. */
+static struct choice choose(const struct tr_exec *ex, const struct tr_sampling *cfg,
+                            float *z, int64_t V, const int32_t *history, int64_t n,
+                            void *scratch)
+{
+    struct choice c = {.ops = ex->k->vector, .z = z, .V = V, .e = scratch};
+    assert(V >= 1 && V <= INT32_MAX);
+    c.id = (int32_t *)(void *)(c.e + V);
+    c.spare = c.id + V;
+    if (cfg->repetition_penalty != 1.0F)
+        penalise(cfg->repetition_penalty, z, V, history, n, scratch);
+    const bool greedy = cfg->temperature == 0.0F;
+    if (!greedy && cfg->temperature != 1.0F) c.ops->divide(z, V, cfg->temperature);
+    c.M = c.ops->max(z, V);
+    if (!(c.M > -INFINITY)) { /* nothing to choose from: the first token, certain */
+        z[0] = 0;
+        c.M = 0;
+        c.n = 1;
+        c.id[0] = 0;
+    } else if (greedy) {
+        c.ops->above(z, V, c.M, c.id);
+        c.n = 1;
+    } else {
+        keep_top_k(&c, cfg->top_k);
+    }
+    take_exps(&c);
+    take_total(&c);
+    if (!greedy && cfg->top_p < 1.0F && c.n > 1) {
+        keep_top_p(&c, (double)cfg->top_p);
+        take_total(&c);
+    }
+    clear_others(&c);
+    return c;
 }
 
 int32_t tr_sample(const struct tr_exec *ex, const struct tr_sampling *cfg, float *z,
                   int64_t V, const int32_t *history, int64_t n, double u, void *scratch)
 {
-    const struct parts p = cut(scratch, V);
-    prepare(ex->k->vector, cfg, z, V, history, n, &p);
-    const double goal = u * sum_of(p.e, V);
+    const struct choice c = choose(ex, cfg, z, V, history, n, scratch);
+    const double goal = u * c.total;
     double sum = 0;
-    int32_t last = 0;
-    for (int64_t v = 0; v < V; v++) {
-        if (!(p.e[v] > 0.0F)) continue;
-        last = (int32_t)v;
-        sum += (double)p.e[v];
-        if (sum > goal) break;
+    for (int64_t i = 0; i < c.n; i++) {
+        sum += (double)c.e[c.id[i]];
+        if (sum > goal) return c.id[i];
     }
-    return last;
+    return c.id[c.n - 1];
 }
 
 int64_t tr_sample_kept(const struct tr_exec *ex, const struct tr_sampling *cfg, float *z,
                        int64_t V, const int32_t *history, int64_t n, void *scratch,
                        int32_t *kept, double *prob)
 {
-    const struct parts p = cut(scratch, V);
-    prepare(ex->k->vector, cfg, z, V, history, n, &p);
-    const double total = sum_of(p.e, V);
-    int64_t count = 0;
-    for (int64_t v = 0; v < V; v++) {
-        if (!(z[v] > -INFINITY)) continue;
-        kept[count] = (int32_t)v;
-        prob[count++] = (double)p.e[v] / total;
+    const struct choice c = choose(ex, cfg, z, V, history, n, scratch);
+    for (int64_t i = 0; i < c.n; i++) {
+        kept[i] = c.id[i];
+        prob[i] = (double)c.e[c.id[i]] / c.total;
     }
-    return count;
+    return c.n;
 }

@@ -53,6 +53,8 @@ struct tr_vector_ops {
                     float dlogp); /* z = -dlogp * exp(z - lse) */
     void (*exps)(const float *z, int64_t V, float M, float *e); /* e = exp(z - M) */
     void (*divide)(float *z, int64_t V, float by);              /* z = z / by */
+    /* The v with z_v >= least > -Inf, ascending, into id [V]; returns how many. */
+    int64_t (*above)(const float *z, int64_t V, float least, int32_t *id);
 
     /* adamw.h, n elements */
     void (*adamw)(const struct tr_adamw_constants *c, int64_t n, const float *g, float *p,

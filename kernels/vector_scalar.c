@@ -133,6 +133,14 @@ static void divide(float *z, int64_t V, float by)
     for (int64_t v = 0; v < V; v++) z[v] = z[v] / by;
 }
 
+static int64_t above(const float *z, int64_t V, float least, int32_t *id)
+{
+    int64_t n = 0;
+    for (int64_t v = 0; v < V; v++)
+        if (z[v] >= least) id[n++] = (int32_t)v;
+    return n;
+}
+
 static void adamw(const struct tr_adamw_constants *c, int64_t n, const float *g, float *p,
                   float *m, float *v)
 {
@@ -161,5 +169,6 @@ const struct tr_vector_ops TR_SCALAR(tr_vector_scalar) = {
     .dlogits = dlogits,
     .exps = exps,
     .divide = divide,
+    .above = above,
     .adamw = adamw,
 };

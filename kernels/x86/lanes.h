@@ -122,6 +122,11 @@ V16_INLINE v16 v16_pick(v16m m, v16 a, v16 b)
 {
     return _mm512_mask_blend_ps(m, b, a);
 }
+/* Bit j is lane j's truth. */
+V16_INLINE uint32_t v16_truths(v16m m)
+{
+    return m;
+}
 V16_INLINE v16i v16i_set1(int32_t x)
 {
     return _mm512_set1_epi32(x);
@@ -181,6 +186,11 @@ V16_INLINE v16 v16_fma(v16 a, v16 b, v16 c)
 V16_INLINE v16 v16_pick(v16m m, v16 a, v16 b)
 {
     return (v16){_mm256_blendv_ps(b.lo, a.lo, m.lo), _mm256_blendv_ps(b.hi, a.hi, m.hi)};
+}
+/* Bit j is lane j's truth. */
+V16_INLINE uint32_t v16_truths(v16m m)
+{
+    return (uint32_t)_mm256_movemask_ps(m.lo) | (uint32_t)_mm256_movemask_ps(m.hi) << 8U;
 }
 V16_INLINE v16i v16i_set1(int32_t x)
 {

@@ -180,6 +180,17 @@ static void divide(float *z, int64_t V, float by)
     for (int64_t v = 0; v < V; v += LANES) give(z, v, V, v16_div(take(z, v, V, 0), d));
 }
 
+static int64_t above(const float *z, int64_t V, float least, int32_t *id)
+{
+    const v16 border = v16_set1(least);
+    int64_t n = 0;
+    for (int64_t v = 0; v < V; v += LANES) {
+        uint32_t hits = v16_truths(v16_ge(take(z, v, V, -INFINITY), border));
+        for (; hits; hits &= hits - 1) id[n++] = (int32_t)v + __builtin_ctz(hits);
+    }
+    return n;
+}
+
 static void adamw(const struct tr_adamw_constants *c, int64_t n, const float *g, float *p,
                   float *m, float *v)
 {
@@ -211,7 +222,7 @@ static void adamw(const struct tr_adamw_constants *c, int64_t n, const float *g,
         .norm_dw = norm_dw, .rotate = rotate, .swiglu = swiglu,                          \
         .swiglu_back = swiglu_back, .add = add, .max = max, .exp_sum = exp_sum,          \
         .mean_logit = mean_logit, .dlogits = dlogits, .exps = exps, .divide = divide,    \
-        .adamw = adamw,                                                                  \
+        .above = above, .adamw = adamw,                                                  \
     }
 
 #endif
