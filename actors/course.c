@@ -17,6 +17,8 @@ struct tr_course {
     struct tr_wire *wire;   /* owns; a learner elsewhere */
     struct tr_company company;
     const struct tr_log *log; /* borrows */
+    bool (*alive)(void *ctx);
+    void *ctx;
 };
 
 static enum tr_status create(double join_seconds, struct tr_course **out,
@@ -79,9 +81,17 @@ enum tr_status tr_course_open_served(const char *address, double join_seconds,
     return TR_OK;
 }
 
+void tr_course_watch(struct tr_course *c, bool (*alive)(void *ctx), void *ctx)
+{
+    c->alive = alive;
+    c->ctx = ctx;
+}
+
 static enum tr_status turn(struct tr_course *c, struct tr_err *err)
 {
     if (c->actor) return tr_company_turn(&c->company, err);
+    if (c->alive && !c->alive(c->ctx))
+        return tr_err_set(err, TR_GONE, "the learner's process has ended");
     return tr_serve_turn(c->core, c->wire, c->log, err);
 }
 
@@ -114,7 +124,7 @@ enum tr_status tr_course_save(struct tr_course *c, const char *folder, bool opti
                               struct tr_digest *weights, struct tr_digest *state,
                               struct tr_err *err)
 {
-    struct tr_ask_save ask = {.optimiser = optimiser};
+    struct tr_ask_save ask = {.optimiser = optimiser, .want_digests = weights && state};
     if (folder && strlen(folder) >= sizeof ask.folder)
         return tr_err_set(err, TR_BADARG, "%.64s...: a name of more than %zu bytes",
                           folder, sizeof ask.folder - 1);
@@ -123,8 +133,9 @@ enum tr_status tr_course_save(struct tr_course *c, const char *folder, bool opti
     if (st == TR_OK) st = tr_plan_stage_save(&c->plan, c->core, &ask, err);
     if (st == TR_OK) st = wait_answer(c, err);
     if (st != TR_OK) return st;
-    if (weights) *weights = c->plan.saved.weights;
-    if (state) *state = c->plan.saved.state;
+    if (!ask.want_digests) return TR_OK;
+    *weights = c->plan.saved.weights.at[0];
+    *state = c->plan.saved.state.at[0];
     return TR_OK;
 }
 

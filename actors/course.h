@@ -27,12 +27,16 @@ enum tr_status tr_course_open_served(const char *address, double join_seconds,
                                      char *bound, const struct tr_log *log,
                                      struct tr_course **out, struct tr_err *err);
 
+/* While something is waited for, alive(ctx) is asked several times a second; once it is false the
+ * call ends with TR_GONE. For who knows the learner's process. */
+void tr_course_watch(struct tr_course *c, bool (*alive)(void *ctx), void *ctx);
+
 /* One optimiser step, as tr_learner_step. */
 enum tr_status tr_course_learn(struct tr_course *c, const struct tr_learn_task *task,
                                struct tr_learn_result *result, struct tr_err *err);
 
 /* Writes the model (with `optimiser` also what training needs to go on) into a folder, as
- * tr_checkpoint_write. folder NULL writes nothing. weights and state, the digests, may be NULL. */
+ * tr_checkpoint_write. folder NULL writes nothing. weights and state, the digests, may both be NULL. */
 enum tr_status tr_course_save(struct tr_course *c, const char *folder, bool optimiser,
                               struct tr_digest *weights, struct tr_digest *state,
                               struct tr_err *err);

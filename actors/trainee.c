@@ -107,11 +107,25 @@ enum tr_status tr_trainee_learn(struct tr_trainee *t, const struct tr_unit *unit
                            out, err);
 }
 
+static enum tr_status say_digests(struct tr_trainee *t, struct tr_answer_save *answer,
+                                  struct tr_err *err)
+{
+    struct tr_digest state;
+    enum tr_status st = TR_OK;
+    if (!t->hashed) st = tr_learner_digest(t->learner, &t->weights, err);
+    if (st == TR_OK) st = tr_learner_state_digest(t->learner, &state, err);
+    if (st != TR_OK) return st;
+    t->hashed = true;
+    answer->weights = tr_digests_one(&t->weights);
+    answer->state = tr_digests_one(&state);
+    return TR_OK;
+}
+
 enum tr_status tr_trainee_save(struct tr_trainee *t, const struct tr_unit *unit,
                                struct tr_content *out, struct tr_err *err)
 {
     struct tr_ask_save ask;
-    struct tr_answer_save answer;
+    struct tr_answer_save answer = {.weights = {.n = 0}};
     int64_t unknown = 0;
     struct tr_digests lineage = tr_digests_one(&t->lineage);
     enum tr_status st = tr_role_check(unit, &lineage, err);
@@ -120,11 +134,8 @@ enum tr_status tr_trainee_save(struct tr_trainee *t, const struct tr_unit *unit,
     if (st == TR_OK && ask.folder[0])
         st = tr_checkpoint_write(t->learner, ask.folder, t->folder[0] ? t->folder : NULL,
                                  ask.optimiser, err);
-    if (st == TR_OK && !t->hashed) st = tr_learner_digest(t->learner, &t->weights, err);
-    if (st == TR_OK) st = tr_learner_state_digest(t->learner, &answer.state, err);
+    if (st == TR_OK && ask.want_digests) st = say_digests(t, &answer, err);
     if (st != TR_OK) return st;
-    t->hashed = true;
-    answer.weights = t->weights;
     return tr_content_encode(&tr_answer_save_record, &unit->needs, &answer, out, err);
 }
 

@@ -11,7 +11,8 @@ static enum tr_status need(const char *value, const char *key, const char *where
     return tr_err_set(err, TR_BADARG, "%s: %s is missing", where, key);
 }
 
-/* Only what is there today may be asked for: the policy's threads. */
+/* Only what is there today may be asked for: where to listen, and the policy's threads. That the
+ * policy is named gives it a process of its own. */
 static enum tr_status check_roles(struct tr_options *o, const char *where,
                                   struct tr_err *err)
 {
@@ -20,6 +21,7 @@ static enum tr_status check_roles(struct tr_options *o, const char *where,
     json_object_foreach((json_t *)(uintptr_t)o->roles, name, value)
     {
         const json_t *threads = json_object_get(value, "threads");
+        if (strcmp(name, "listen") == 0 && json_is_string(value)) continue;
         if (strcmp(name, "policy") != 0 || !json_is_object(value) ||
             json_object_size(value) != (threads != NULL))
             return tr_err_set(err, TR_BADARG,

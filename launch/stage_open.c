@@ -106,64 +106,6 @@ static enum tr_status make_plan(struct tr_stage_parts *p, struct tr_err *err)
     return TR_OK;
 }
 
-/* Activations are recomputed when that is asked for, or when keeping them would take more than
- * three quarters of what the host has: it costs time and changes no bit. */
-static enum tr_status choose_recompute(const struct tr_stage_parts *p,
-                                       struct tr_learner_start *start, struct tr_err *err)
-{
-    struct tr_memory need;
-    char text[256];
-    size_t there = 0;
-    start->recompute = p->o->model.recompute == 1;
-    enum tr_status st = tr_memory_available("", &there, err);
-    if (st == TR_OK) st = tr_learner_memory(start, &need, err);
-    if (st != TR_OK) return st;
-    bool open = p->o->model.recompute < 0 && !p->o->model.never_recompute;
-    if (open && need.total > there / 4 * 3) {
-        start->recompute = true;
-        st = tr_learner_memory(start, &need, err);
-    }
-    tr_memory_text(&need, text, sizeof text);
-    tr_log_info(p->watch->log, "memory: %s, %.1f GiB available%s", text,
-                (double)there / 1073741824.0,
-                start->recompute ? ", activations recomputed" : "");
-    return st;
-}
-
-static enum tr_status open_learner(struct tr_stage_parts *p, struct tr_err *err)
-{
-    struct tr_arch arch;
-    enum tr_status st = tr_arch_load(p->o->model.path, &arch, NULL, err);
-    if (st != TR_OK) return st;
-    bool rm = p->o->stage == TR_RM;
-    struct tr_learner_start start = {
-        .model = p->o->model.path,
-        .from_scratch = p->o->model.from_scratch,
-        .seed = (uint64_t)p->o->steps.seed,
-        .lm_head = !rm || !arch.tied, /* an untied one is kept for the folder's sake */
-        .value_head = rm,
-        .bf16 = p->o->model.bf16,
-    };
-    if (tr_tokenizer_size(p->tokenizer) > arch.V)
-        tr_log_warn(p->watch->log,
-                    "the tokenizer has %d ids, the model's vocabulary %lld: ids beyond "
-                    "it are refused when they occur",
-                    (int)tr_tokenizer_size(p->tokenizer), (long long)arch.V);
-    tr_stage_micro_batch(p->plan, &start.max_tokens, &start.max_sequences);
-    st = choose_recompute(p, &start, err);
-    if (st == TR_OK) st = tr_learner_open(p->ex, &start, &p->learner, err);
-    return st;
-}
-
-/* The peer's estimate: 6 operations a token and parameter outside the embedding. */
-static double flos_per_token(const struct tr_params *params)
-{
-    int64_t n = 0;
-    for (int64_t i = 0; i < tr_params_count(params); i++)
-        n += tr_param_elements(tr_params_get(params, i));
-    return 6.0 * (double)(n - tr_param_elements(tr_params_outer(params)->embed));
-}
-
 static enum tr_status resume(struct tr_stage_parts *p, const char *path,
                              struct tr_err *err)
 {
@@ -171,7 +113,6 @@ static enum tr_status resume(struct tr_stage_parts *p, const char *path,
     json_t *history = NULL;
     enum tr_status st = tr_trainer_state_read(path, &p->identity, &state, &history, err);
     if (st == TR_OK) st = tr_stage_seek(p->plan, &state.progress, err);
-    if (st == TR_OK) st = tr_checkpoint_read(p->learner, path, err);
     if (st != TR_OK) {
         json_decref(history);
         return tr_err_wrap(err, st, "resume");
@@ -200,14 +141,13 @@ enum tr_status tr_stage_open(struct tr_stage_parts *p, struct tr_err *err)
     enum tr_status st = find_resume(p->o, path, sizeof path, err);
     if (st == TR_OK) st = load_examples(p, err);
     if (st == TR_OK) st = make_plan(p, err);
-    if (st == TR_OK) st = open_learner(p, err);
     if (st == TR_OK && path[0]) st = resume(p, path, err);
+    if (st == TR_OK) st = tr_stage_open_learner(p, path, err);
     if (st == TR_OK) st = tr_dir_make(p->o->output.dir, err);
     if (st == TR_OK) st = tr_checkpoint_prune(p->o->output.dir, -1, -1, err);
     if (st == TR_OK)
         st = tr_trainer_log_trim(p->o->output.dir, tr_stage_progress(p->plan).step, err);
     if (st != TR_OK) return st;
-    p->flos_per_token = flos_per_token(tr_learner_params(p->learner));
     p->started = tr_clock_seconds();
     p->first_step = tr_stage_progress(p->plan).step;
     p->tokens_before = tr_stage_progress(p->plan).tokens;
@@ -216,7 +156,7 @@ enum tr_status tr_stage_open(struct tr_stage_parts *p, struct tr_err *err)
 
 void tr_stage_close(struct tr_stage_parts *p)
 {
-    tr_learner_close(p->learner);
+    tr_stage_close_learner(p);
     tr_stage_destroy(p->plan);
     tr_examples_destroy(p->examples);
     tr_tokenizer_close(p->tokenizer);

@@ -20,8 +20,7 @@ enum tr_status tr_stage_checkpoint(struct tr_stage_parts *p, struct tr_err *err)
     enum tr_status st = tr_checkpoint_name(run, step, true, part, sizeof part, err);
     if (st == TR_OK) st = tr_dir_remove(part, err);
     if (st == TR_OK)
-        st = tr_checkpoint_write(p->learner, part, p->o->model.path,
-                                 !p->o->output.save_only_model, err);
+        st = tr_course_save(p->course, part, !p->o->output.save_only_model, NULL, NULL, err);
     if (st == TR_OK) st = tr_trainer_state_write(part, &state, err);
     if (st == TR_OK) st = tr_checkpoint_publish(run, step, err);
     if (st == TR_OK) st = tr_checkpoint_prune(run, p->o->output.save_limit, step, err);
@@ -143,8 +142,7 @@ enum tr_status tr_stage_finish(struct tr_stage_parts *p,
     json_t *entry = tr_train_results_history(&results, out->step);
     if (!entry || json_array_append_new(p->history, entry))
         return tr_err_set(err, TR_NOMEM, "log_history: no memory");
-    enum tr_status st =
-        tr_checkpoint_write(p->learner, dir, p->o->model.path, false, err);
+    enum tr_status st = tr_course_save(p->course, dir, false, NULL, NULL, err);
     if (st == TR_OK) st = tr_trainer_state_write(dir, &state, err);
     if (st == TR_OK) st = tr_trainer_log_append(dir, &last, err);
     if (st == TR_OK) st = tr_train_results_write(dir, &results, err);

@@ -2,9 +2,11 @@
 #ifndef TR_LAUNCH_STAGE_PARTS_H
 #define TR_LAUNCH_STAGE_PARTS_H
 
+#include "actors/course.h"
 #include "actors/learner.h"
 #include "core/watch/progress.h"
 #include "core/watch/trainer_state.h"
+#include "launch/child.h"
 #include "launch/stage_run.h"
 
 struct tr_stage_parts {
@@ -14,7 +16,9 @@ struct tr_stage_parts {
     struct tr_tokenizer *tokenizer;     /* owns, as all below */
     struct tr_examples *examples;
     struct tr_stage_plan *plan;
-    struct tr_learner *learner;
+    struct tr_learner *learner; /* here, or NULL when it has a process of its own: */
+    struct tr_child child;
+    struct tr_course *course; /* how either is reached */
     json_t *history;
     struct tr_run_identity identity;
     struct tr_progress_line line;
@@ -30,6 +34,12 @@ struct tr_stage_parts {
 /* Opens all of it, and goes on from a checkpoint where the options ask for that. */
 enum tr_status tr_stage_open(struct tr_stage_parts *p, struct tr_err *err);
 void tr_stage_close(struct tr_stage_parts *p);
+
+/* The learner, with the state of `checkpoint` ("" for none): in this process or, where `roles:`
+ * names the policy, in one of its own (stage_learner.c). */
+enum tr_status tr_stage_open_learner(struct tr_stage_parts *p, const char *checkpoint,
+                                     struct tr_err *err);
+void tr_stage_close_learner(struct tr_stage_parts *p);
 
 /* The state as it is now, for trainer_state.json; borrows history. */
 struct tr_trainer_state tr_stage_state(const struct tr_stage_parts *p);

@@ -109,7 +109,7 @@ static enum tr_status do_step(struct tr_stage_parts *p, const struct tr_learn_ta
                               struct tr_err *err)
 {
     struct tr_learn_result result;
-    enum tr_status st = tr_learner_step(p->learner, task, &result, err);
+    enum tr_status st = tr_course_learn(p->course, task, &result, err);
     if (st != TR_OK) return st;
     tr_stage_take(p->plan, &result);
     if (result.skipped) {
@@ -165,8 +165,8 @@ static enum tr_status conclude(struct tr_stage_parts *p, struct tr_stage_outcome
     out->step = progress.step;
     out->skipped = progress.skipped;
     out->loss = counted > 0 ? progress.loss_sum / (double)counted : 0;
-    enum tr_status st = tr_learner_digest(p->learner, &out->weights, err);
-    if (st == TR_OK) st = tr_learner_state_digest(p->learner, &out->state, err);
+    enum tr_status st =
+        tr_course_save(p->course, NULL, false, &out->weights, &out->state, err);
     if (st == TR_OK && out->end == TR_STAGE_DONE) st = tr_stage_finish(p, out, err);
     return st == TR_OK ? tr_stage_manifest(p, out, err) : st;
 }

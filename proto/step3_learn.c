@@ -61,14 +61,17 @@ static const struct tr_field ask_save_field[] = {
      NULL, false},
     {"optimiser", TR_FIELD_BOOL, offsetof(struct tr_ask_save, optimiser), 0, 0, NULL,
      false},
+    {"want_digests", TR_FIELD_BOOL, offsetof(struct tr_ask_save, want_digests), 0, 0,
+     NULL, false},
 };
-const struct tr_record tr_ask_save_record = {"save", sizeof(struct tr_ask_save), 2,
+const struct tr_record tr_ask_save_record = {"save", sizeof(struct tr_ask_save), 3,
                                              ask_save_field};
 
 static const struct tr_field answer_save_field[] = {
-    {"weights", TR_FIELD_DIGEST, offsetof(struct tr_answer_save, weights), 0, 0, NULL,
+    {"weights", TR_FIELD_DIGESTS, offsetof(struct tr_answer_save, weights), 0, 0, NULL,
      false},
-    {"state", TR_FIELD_DIGEST, offsetof(struct tr_answer_save, state), 0, 0, NULL, false},
+    {"state", TR_FIELD_DIGESTS, offsetof(struct tr_answer_save, state), 0, 0, NULL,
+     false},
 };
 const struct tr_record tr_answer_save_record = {"save", sizeof(struct tr_answer_save), 2,
                                                 answer_save_field};
@@ -80,11 +83,12 @@ static struct tr_array array(const void *at, int64_t count)
     return (struct tr_array){.at = at, .count = at ? count : 0};
 }
 
+/* Only what the objective reads travels. */
 struct tr_ask_learn tr_ask_learn_from(const struct tr_learn_task *task, bool want_digest)
 {
     const struct tr_sequences *q = &task->seq;
     const struct tr_update *u = &task->update;
-    return (struct tr_ask_learn){
+    struct tr_ask_learn a = {
         .objective = (int)task->objective,
         .divisor = task->divisor,
         .clip = task->clip,
@@ -97,13 +101,20 @@ struct tr_ask_learn tr_ask_learn_from(const struct tr_learn_task *task, bool wan
         .want_digest = want_digest,
         .start = array(q->start, q->S + 1),
         .token = array(q->token, q->T),
-        .label = array(q->label, q->T),
-        .read_at = array(q->read_at, q->S),
-        .old_logp = array(q->old_logp, q->T),
-        .advantage = array(q->advantage, q->T),
-        .old_value = array(q->old_value, q->T),
-        .wanted_value = array(q->wanted_value, q->T),
     };
+    if (task->objective == TR_LEARN_PAIRS)
+        a.read_at = array(q->read_at, q->S);
+    else
+        a.label = array(q->label, q->T);
+    if (task->objective == TR_LEARN_POLICY) {
+        a.old_logp = array(q->old_logp, q->T);
+        a.advantage = array(q->advantage, q->T);
+    }
+    if (task->objective == TR_LEARN_VALUE) {
+        a.old_value = array(q->old_value, q->T);
+        a.wanted_value = array(q->wanted_value, q->T);
+    }
+    return a;
 }
 
 /* An array is there exactly when the objective reads it, with one element for each token. */
@@ -121,8 +132,7 @@ static enum tr_status check_lengths(const struct tr_ask_learn *a, struct tr_err 
     bool pairs = a->objective == TR_LEARN_PAIRS, policy = a->objective == TR_LEARN_POLICY,
          value = a->objective == TR_LEARN_VALUE;
     enum tr_status st = check_length("read_at", &a->read_at, pairs, S, err);
-    if (st == TR_OK && !(pairs && a->label.count == T))
-        st = check_length("label", &a->label, !pairs, T, err);
+    if (st == TR_OK) st = check_length("label", &a->label, !pairs, T, err);
     if (st == TR_OK) st = check_length("old_logp", &a->old_logp, policy, T, err);
     if (st == TR_OK) st = check_length("advantage", &a->advantage, policy, T, err);
     if (st == TR_OK) st = check_length("old_value", &a->old_value, value, T, err);

@@ -3,7 +3,7 @@
  * Takes  `learn`: one optimiser step's task (core/learn/task.h), as it is there;
  *        `save`: the name of a folder to write the model and its optimiser state to.
  * Gives  `learn`: what the step measured and, when asked, the digest of the new weights;
- *        `save`: the digests of the weights and of the whole state (masters, moments, t).
+ *        `save`: when asked, the digests of weights and of the state (masters, moments, t).
  *
  * The one digest that these units need is the learner's lineage (unit.h); the id of a learn unit
  * is the lineage after it. A learner that is asked again for the last unit that it did repeats
@@ -41,12 +41,13 @@ struct tr_answer_learn {
 enum { TR_PATH_BYTES = 1024 };
 
 struct tr_ask_save {
-    char folder[TR_PATH_BYTES]; /* "": nothing is written, only the digests are wanted */
+    char folder[TR_PATH_BYTES]; /* "": nothing is written */
     bool optimiser;             /* masters and moments too, to go on from */
+    bool want_digests;
 };
 
 struct tr_answer_save {
-    struct tr_digest weights, state;
+    struct tr_digests weights, state; /* one each, or none */
 };
 
 extern const struct tr_record tr_ask_learn_record, tr_answer_learn_record;

@@ -21,7 +21,8 @@ static enum tr_status answer(void *self, struct tr_core *core, int64_t tag,
     enum tr_status st = tr_content_decode(
         content, learn ? &tr_answer_learn_record : &tr_answer_save_record,
         learn ? (void *)&p->learnt : (void *)&p->saved, &unknown, err);
-    if (st == TR_OK && !learn && p->want_digests && (p->saved.weights.n != 1 || p->saved.state.n != 1))
+    if (st == TR_OK && !learn && p->want_digests &&
+        (p->saved.weights.n != 1 || p->saved.state.n != 1))
         st = tr_err_set(err, TR_BADMSG, "save: the digests are missing");
     if (st != TR_OK) return st;
     p->lineage = p->next;
@@ -66,6 +67,6 @@ enum tr_status tr_plan_stage_learn(struct tr_plan_stage *p, struct tr_core *core
 enum tr_status tr_plan_stage_save(struct tr_plan_stage *p, struct tr_core *core,
                                   const struct tr_ask_save *a, struct tr_err *err)
 {
-    p->want_digests = payload->want_digests;
+    p->want_digests = a->want_digests;
     return ask(p, core, &tr_ask_save_record, a, err);
 }

@@ -17,7 +17,7 @@
 struct tr_plan_stage {
     bool started;           /* the learner is there */
     bool answered;          /* nothing is open */
-    bool want_digests;         /* by the last save */
+    bool want_digests;      /* by the last save */
     bool closed;            /* set by the owner: nothing more will be asked */
     enum tr_unit_kind kind; /* of the unit asked last */
     struct tr_digest lineage;

@@ -55,8 +55,12 @@ static const struct command commands[] = {
      "(port 0: any) or ipc://PATH; the real one is written to FILE. With --alone all\n"
      "roles live in this process, and the digests are the same.\n"},
     {"role", tr_cli_role, "serve one role of a run",
-     "troupe role ROLE --join ADDRESS --skeleton [--name NAME] [--seed N]\n"
-     "            [--threads N] [--isa scalar|avx2|avx512] [--join-seconds X]\n"
+     "troupe role ROLE --join ADDRESS (--model DIR | --skeleton) [--name NAME]\n"
+     "            [--threads N] [--isa scalar|avx2|avx512] [--math exact|openblas]\n"
+     "            [--bf16] [--max-tokens N] [--max-sequences N] [--pages N]\n"
+     "            [--join-seconds X] [--seed N]\n"
+     "            learners: [--checkpoint DIR] [--from-scratch] [--recompute]\n"
+     "                      [--value-head] [--no-lm-head]\n"
      "\n"
      "ROLE is policy, rollout, reference, reward or critic. Joins the coordinator at\n"
      "ADDRESS, answers what it is asked, and leaves when the run is over.\n"},

@@ -1,19 +1,43 @@
 #include "launch/cli/role.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
+#include "actors/checkpoint.h"
 #include "actors/skeleton.h"
 #include "actors/worker.h"
 #include "launch/flags.h"
 #include "launch/start.h"
 
 struct wish {
-    const char *role, *join, *name, *isa;
+    const char *word, *join, *name, *isa, *math;
+    enum tr_role role;
     bool skeleton;
     int64_t seed, threads;
     double join_seconds;
+    /* a model that is no skeleton */
+    const char *model, *checkpoint;
+    bool from_scratch, value_head, no_lm_head, bf16, recompute;
+    int64_t max_tokens, max_sequences, pages;
 };
+
+static enum tr_status check(struct wish *w, struct tr_err *err)
+{
+    int role = w->word ? tr_role_of(w->word) : -1;
+    if (role < 0)
+        return tr_err_set(err, TR_BADARG,
+                          "which role: policy, rollout, reference, reward or critic?");
+    w->role = (enum tr_role)role;
+    if (!w->join)
+        return tr_err_set(err, TR_BADARG, "--join: the coordinator's address is missing");
+    if (w->skeleton == (w->model != NULL))
+        return tr_err_set(err, TR_BADARG, "which model: --model DIR or --skeleton?");
+    if (strcmp(w->math, "exact") != 0 && strcmp(w->math, "openblas") != 0)
+        return tr_err_set(err, TR_BADARG, "--math: expected exact or openblas, found %s",
+                          w->math);
+    return TR_OK;
+}
 
 static enum tr_status parse(int argc, char **argv, struct wish *w, struct tr_err *err)
 {
@@ -21,41 +45,99 @@ static enum tr_status parse(int argc, char **argv, struct wish *w, struct tr_err
         {"join", TR_FLAG_TEXT, &w->join, 0, 0},
         {"name", TR_FLAG_TEXT, &w->name, 0, 0},
         {"isa", TR_FLAG_TEXT, &w->isa, 0, 0},
+        {"math", TR_FLAG_TEXT, &w->math, 0, 0},
         {"skeleton", TR_FLAG_YES, &w->skeleton, 0, 0},
         {"seed", TR_FLAG_INT, &w->seed, 0, 9e15},
         {"threads", TR_FLAG_INT, &w->threads, 0, 4096},
         {"join-seconds", TR_FLAG_REAL, &w->join_seconds, 0, 1e6},
+        {"model", TR_FLAG_TEXT, &w->model, 0, 0},
+        {"checkpoint", TR_FLAG_TEXT, &w->checkpoint, 0, 0},
+        {"from-scratch", TR_FLAG_YES, &w->from_scratch, 0, 0},
+        {"value-head", TR_FLAG_YES, &w->value_head, 0, 0},
+        {"no-lm-head", TR_FLAG_YES, &w->no_lm_head, 0, 0},
+        {"bf16", TR_FLAG_YES, &w->bf16, 0, 0},
+        {"recompute", TR_FLAG_YES, &w->recompute, 0, 0},
+        {"max-tokens", TR_FLAG_INT, &w->max_tokens, 1, 1 << 26},
+        {"max-sequences", TR_FLAG_INT, &w->max_sequences, 1, 1 << 20},
+        {"pages", TR_FLAG_INT, &w->pages, 1, 1 << 26},
     };
     int words = 0;
-    *w = (struct wish){.seed = 42, .threads = 1, .join_seconds = 30};
+    *w = (struct wish){.seed = 42,
+                       .threads = 1,
+                       .join_seconds = 30,
+                       .math = "exact",
+                       .max_tokens = 2048,
+                       .max_sequences = 32,
+                       .pages = 1024};
     enum tr_status st = tr_flags_read(flag, sizeof flag / sizeof *flag, argc, argv,
-                                      &w->role, 1, &words, err);
-    if (st != TR_OK) return st;
-    if (!w->role || tr_role_of(w->role) < 0)
-        return tr_err_set(err, TR_BADARG,
-                          "which role: policy, rollout, reference, reward or critic?");
-    if (!w->join)
-        return tr_err_set(err, TR_BADARG, "--join: the coordinator's address is missing");
-    if (!w->skeleton)
-        return tr_err_set(err, TR_BADARG,
-                          "which model? --skeleton is the one that this version serves");
-    return TR_OK;
+                                      &w->word, 1, &words, err);
+    return st == TR_OK ? check(w, err) : st;
 }
 
-static enum tr_status serve(const struct wish *w, const struct tr_exec *ex,
-                            const struct tr_log *log, struct tr_err *err)
+/* ---- a model of files ---- */
+
+/* Policy and critic learn: theirs is opened here, so that a checkpoint can be read into it. */
+static enum tr_status open_learner(const struct wish *w, const struct tr_exec *ex,
+                                   struct tr_learner **out, struct tr_err *err)
 {
-    struct tr_skeleton *skeleton = NULL;
+    struct tr_learner_start start = {
+        .model = w->model,
+        .from_scratch = w->from_scratch,
+        .seed = (uint64_t)w->seed,
+        .lm_head = !w->no_lm_head && w->role != TR_ROLE_CRITIC,
+        .value_head = w->value_head || w->role == TR_ROLE_CRITIC,
+        .bf16 = w->bf16,
+        .recompute = w->recompute,
+        .max_tokens = w->max_tokens,
+        .max_sequences = w->max_sequences,
+    };
+    enum tr_status st = tr_learner_open(ex, &start, out, err);
+    if (st != TR_OK || !w->checkpoint) return st;
+    return tr_checkpoint_read(*out, w->checkpoint, err);
+}
+
+static enum tr_status work_for(const struct wish *w, const struct tr_role_start *start,
+                               const struct tr_log *log, struct tr_err *err)
+{
     struct tr_actor *actor = NULL;
-    enum tr_role role = (enum tr_role)tr_role_of(w->role);
-    enum tr_status st = tr_skeleton_create((uint64_t)w->seed, &skeleton, err);
-    if (st != TR_OK) return st;
-    struct tr_role_start start = tr_skeleton_role(skeleton, role, ex);
     struct tr_worker worker = {
         .address = w->join, .instance = log->name, .join_seconds = w->join_seconds};
-    st = tr_actor_open(role, &start, &actor, err);
+    enum tr_status st = tr_actor_open(w->role, start, &actor, err);
     if (st == TR_OK) st = tr_worker_run(&worker, actor, log, err);
     tr_actor_close(actor);
+    return st;
+}
+
+static enum tr_status serve_model(const struct wish *w, const struct tr_exec *ex,
+                                  const struct tr_log *log, struct tr_err *err)
+{
+    enum tr_status st = TR_OK;
+    struct tr_role_start start = {
+        .ex = ex,
+        .folder = w->model,
+        .seed = (uint64_t)w->seed,
+        .bf16 = w->bf16,
+        .max_tokens = w->max_tokens,
+        .max_sequences = w->max_sequences,
+        .pages = w->pages,
+    };
+    if (w->role == TR_ROLE_POLICY || w->role == TR_ROLE_CRITIC)
+        st = open_learner(w, ex, &start.learner, err);
+    if (st == TR_OK) st = work_for(w, &start, log, err);
+    tr_learner_close(start.learner);
+    return st;
+}
+
+/* ---- a model of no files ---- */
+
+static enum tr_status serve_skeleton(const struct wish *w, const struct tr_exec *ex,
+                                     const struct tr_log *log, struct tr_err *err)
+{
+    struct tr_skeleton *skeleton = NULL;
+    enum tr_status st = tr_skeleton_create((uint64_t)w->seed, &skeleton, err);
+    if (st != TR_OK) return st;
+    struct tr_role_start start = tr_skeleton_role(skeleton, w->role, ex);
+    st = work_for(w, &start, log, err);
     tr_skeleton_destroy(skeleton);
     return st;
 }
@@ -67,12 +149,16 @@ int tr_cli_role(int argc, char **argv)
     struct wish w;
     char name[64];
     enum tr_status st = parse(argc, argv, &w, &err);
-    if (st == TR_OK) st = tr_start_exec(w.isa, w.threads, TR_MATH_EXACT, &ex, &err);
+    if (st == TR_OK)
+        st = tr_start_exec(
+            w.isa, w.threads,
+            strcmp(w.math, "exact") == 0 ? TR_MATH_EXACT : TR_MATH_OPENBLAS, &ex, &err);
     if (st == TR_OK) {
-        snprintf(name, sizeof name, "%s-%ld", w.role, (long)getpid());
+        snprintf(name, sizeof name, "%s-%ld", w.word, (long)getpid());
         struct tr_log log = {
             .name = w.name ? w.name : name, .fd = STDERR_FILENO, .level = TR_LOG_INFO};
-        st = serve(&w, &ex, &log, &err);
+        st = w.skeleton ? serve_skeleton(&w, &ex, &log, &err)
+                        : serve_model(&w, &ex, &log, &err);
         tr_exec_fini(&ex);
     }
     if (st == TR_OK) return 0;
