@@ -80,7 +80,7 @@ static void rotate(const struct naive *m, double *x, int64_t heads, int64_t t)
 static void attend(const struct tr_arch *a, const double *q, const double *keys,
                    const double *values, int64_t t, double *o)
 {
-    double most = -INFINITY;
+    double most = -(double)INFINITY;
     double sum = 0;
     double *s = malloc((size_t)(t + 1) * sizeof *s);
     assert(s);
@@ -140,7 +140,7 @@ static double log_prob(const struct naive *m, const double *h, int32_t wanted)
     const struct tr_outer_params *o = tr_params_outer(m->p);
     const struct tr_arch *a = m->a;
     double z[128];
-    double most = -INFINITY;
+    double most = -(double)INFINITY;
     double sum = 0;
     assert(a->V <= 128);
     product(tensor_of(m, a->tied ? o->embed : o->lm_head), NULL, h, a->V, a->d, z);
