@@ -30,7 +30,7 @@ static int by_name(const void *a, const void *b)
 static int number_of(const struct tr_shards *s, const char *file)
 {
     struct shard key;
-    if (strlen(file) >= sizeof key.name) return -1;
+    if (!s->count || strlen(file) >= sizeof key.name) return -1;
     snprintf(key.name, sizeof key.name, "%s", file);
     const struct shard *at =
         bsearch(&key, s->shard, (size_t)s->count, sizeof key, by_name);
