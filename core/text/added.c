@@ -51,7 +51,7 @@ enum tr_status tr_trie_put(struct tr_trie *t, const char *text, size_t size,
         }
         parent = n;
     }
-    if (parent >= 0) t->node[parent].token = token;
+    if (parent >= 0 && t->node[parent].token < 0) t->node[parent].token = token;
     return TR_OK;
 }
 

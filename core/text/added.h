@@ -37,7 +37,7 @@ struct tr_trie {
 };
 
 void tr_trie_init(struct tr_trie *t);
-/* A text put twice keeps its last token. */
+/* A text put twice keeps its first token. */
 enum tr_status tr_trie_put(struct tr_trie *t, const char *text, size_t size,
                            int32_t token, struct tr_err *err);
 /* The leftmost longest token at or after `from`; its number or -1; *begin and *end. */

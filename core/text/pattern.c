@@ -4,8 +4,10 @@
 #include <ctype.h>
 #include <pcre2.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/base/buf.h"
+#include "core/text/unicode16.h"
 
 enum { MATCH_LIMIT = 10000000 };
 static const size_t regex_limit = (size_t)1 << 16;
@@ -19,6 +21,10 @@ struct tr_matcher {
     pcre2_match_context *context; /* owns */
 };
 
+/* \w in Oniguruma. Outside classes it also takes six numbers of Latin-1 for word characters. */
+#define WORD   "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}"
+#define LATIN1 "\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}"
+
 /* What Oniguruma means and PCRE2 does not, or not in the same words. */
 static const struct escape {
     char letter;
@@ -26,8 +32,8 @@ static const struct escape {
 } escapes[] = {
     {'s', "\\p{White_Space}", "\\p{White_Space}"}, /* PCRE2 adds U+180E */
     {'S', "\\P{White_Space}", "\\P{White_Space}"},
-    {'w', "[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}]", "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}"},
-    {'W', "[^\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}]", NULL},
+    {'w', "[" WORD LATIN1 "]", WORD},
+    {'W', "[^" WORD LATIN1 "]", NULL},
     {'h', "[0-9A-Fa-f]", "0-9A-Fa-f"},
     {'H', "[^0-9A-Fa-f]", NULL},
     {'b', NULL, "\\b"},
@@ -51,6 +57,26 @@ static enum tr_status put_escape(char letter, bool in_class, struct tr_buf *out,
     return tr_buf_put(out, same, 2, err);
 }
 
+/* Appends \p{L} or \p{N} with what PCRE2 does not know of them yet. */
+static enum tr_status put_property(char kind, bool in_class, struct tr_buf *out,
+                                   struct tr_err *err)
+{
+    struct tr_points_list late =
+        kind == 'L' ? tr_unicode16_letters() : tr_unicode16_numbers();
+    enum tr_status st = tr_buf_printf(out, err, "%s\\p{%c}", in_class ? "" : "[", kind);
+    for (size_t i = 0; i < late.count && st == TR_OK; i++)
+        st = tr_buf_printf(out, err, "\\x{%x}-\\x{%x}", (unsigned)late.at[i].first,
+                           (unsigned)late.at[i].last);
+    return st == TR_OK && !in_class ? tr_buf_puts(out, "]", err) : st;
+}
+
+/* Is this \p{L} or \p{N}? */
+static bool is_property(const char *regex, size_t size)
+{
+    return size >= 5 && memcmp(regex, "\\p{", 3) == 0 &&
+           (regex[3] == 'L' || regex[3] == 'N') && regex[4] == '}';
+}
+
 /* (?m: lets a dot match newlines in Oniguruma's Ruby syntax and is something else here. */
 static bool sets_m(const char *regex, size_t size)
 {
@@ -69,6 +95,11 @@ static enum tr_status translate(const char *regex, size_t size, struct tr_buf *o
     enum tr_status st = tr_buf_puts(out, "(*LF)", err);
     for (size_t i = 0; i < size && st == TR_OK; i++) {
         char c = regex[i], next = i + 1 < size ? regex[i + 1] : 0;
+        if (is_property(regex + i, size - i)) {
+            st = put_property(regex[i + 3], in_class, out, err);
+            i += 4;
+            continue;
+        }
         if (c == '\\' && next) {
             st = put_escape(next, in_class, out, err);
             i++;
@@ -86,6 +117,13 @@ static enum tr_status translate(const char *regex, size_t size, struct tr_buf *o
     return st;
 }
 
+/* The peer cuts between all characters then; no known file wants that. */
+static bool can_match_nothing(const pcre2_code *code)
+{
+    uint32_t empty = 0;
+    return pcre2_pattern_info(code, PCRE2_INFO_MATCHEMPTY, &empty) != 0 || empty;
+}
+
 static enum tr_status compile(const struct tr_buf *regex, struct tr_pattern **out,
                               struct tr_err *err)
 {
@@ -99,7 +137,10 @@ static enum tr_status compile(const struct tr_buf *regex, struct tr_pattern **ou
         pcre2_compile((PCRE2_SPTR)tr_buf_text(regex), regex->size,
                       PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C,
                       &code, &at, NULL);
-    if (p->code) {
+    if (p->code && can_match_nothing(p->code)) {
+        st = tr_err_set(err, TR_BADARG, "pattern '%.60s' can match an empty text",
+                        tr_buf_text(regex));
+    } else if (p->code) {
         /* Without JIT (an unsupported CPU) the interpreter gives the same matches. */
         (void)pcre2_jit_compile(p->code, PCRE2_JIT_COMPLETE);
         *out = p;
@@ -109,7 +150,7 @@ static enum tr_status compile(const struct tr_buf *regex, struct tr_pattern **ou
         st = tr_err_set(err, TR_BADARG, "pattern '%.60s' at %zu: %s", tr_buf_text(regex),
                         at, (const char *)text);
     }
-    free(p);
+    tr_pattern_destroy(p);
     return st;
 }
 
@@ -121,7 +162,7 @@ enum tr_status tr_pattern_create(const char *regex, size_t size, struct tr_patte
     if (size > regex_limit)
         return tr_err_set(err, TR_BADARG, "pattern of %zu bytes is over %zu", size,
                           regex_limit);
-    tr_buf_init(&full, 128 * regex_limit);
+    tr_buf_init(&full, 256 * regex_limit);
     enum tr_status st = translate(regex, size, &full, err);
     if (st == TR_OK) st = compile(&full, out, err);
     tr_buf_fini(&full);

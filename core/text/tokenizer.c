@@ -144,7 +144,11 @@ enum tr_status tr_tokenizer_index_added(struct tr_tokenizer *t, struct tr_err *e
     tr_trie_fini(&t->plain);
     tr_trie_fini(&t->normalized);
     enum tr_status st = TR_OK;
-    for (int32_t i = 0; i < t->added_count && st == TR_OK; i++) st = index_one(t, i, err);
+    /* Two tokens may read the same after the normaliser; the peer prefers special ones. */
+    for (int special = 1; special >= 0; special--)
+        for (int32_t i = 0; i < t->added_count && st == TR_OK; i++)
+            if (t->vocabulary.word[t->added[i].id].special == (special == 1))
+                st = index_one(t, i, err);
     return st;
 }
 

@@ -397,6 +397,7 @@ enum tr_status tr_tokenizer_parse(const char *bytes, size_t size, const char *wh
 {
     json_t *root = NULL;
     *out = NULL;
+    if (size == 0) return tr_err_set(err, TR_BADARG, "%s: the file is empty", where);
     struct tr_tokenizer *t = calloc(1, sizeof *t);
     if (!t) return tr_err_set(err, TR_NOMEM, "%s: a tokenizer", where);
     tr_trie_init(&t->plain);

@@ -2,6 +2,8 @@
 
 #include <utf8proc.h>
 
+#include "core/text/unicode16.h"
+
 /* The allowed second bytes narrow for four leading bytes; all later bytes are 80..BF. */
 static size_t length_of(unsigned char lead, unsigned char *low, unsigned char *high)
 {
@@ -100,5 +102,9 @@ bool tr_point_is_word(int32_t c)
 bool tr_point_is_numeric(int32_t c)
 {
     utf8proc_category_t k = utf8proc_category(c);
-    return k >= UTF8PROC_CATEGORY_ND && k <= UTF8PROC_CATEGORY_NO;
+    if (k >= UTF8PROC_CATEGORY_ND && k <= UTF8PROC_CATEGORY_NO) return true;
+    struct tr_points_list late = tr_unicode16_numbers();
+    for (size_t i = 0; i < late.count; i++)
+        if (c >= late.at[i].first && c <= late.at[i].last) return true;
+    return false;
 }

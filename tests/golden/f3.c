@@ -101,14 +101,13 @@ struct case_of {
     struct tr_special special;
 };
 
-static void check_columns(const struct case_of *c, const json_t *want)
+static void check_columns(const struct case_of *c, json_t *want)
 {
     const char *key;
     json_t *list;
     char name[KIND];
     int64_t wrong = 0;
-    void *all = (void *)(uintptr_t)want; /* jansson iterates over non-const */
-    json_object_foreach((json_t *)all, key, list)
+    json_object_foreach(want, key, list)
     {
         const struct column *col = find_column(key);
         if (!col) {
@@ -152,14 +151,13 @@ static int64_t width_of(const struct case_of *c, int64_t rows, bool eights)
     return eights ? (T + 7) / 8 * 8 : T;
 }
 
-static void check_collated(const struct case_of *c, const json_t *want, bool eights)
+static void check_collated(const struct case_of *c, json_t *want, bool eights)
 {
     const char *key;
     json_t *array;
     char name[KIND];
     int64_t wrong = 0;
-    void *all = (void *)(uintptr_t)want;
-    json_object_foreach((json_t *)all, key, array)
+    json_object_foreach(want, key, array)
     {
         const struct column *col = find_column(key);
         const json_t *shape = json_object_get(array, "shape");
@@ -236,6 +234,20 @@ static bool is_passed_over(const char *key)
     return false;
 }
 
+static bool read_switch(const char *key, bool on, struct config *c)
+{
+    if (strcmp(key, "packing") == 0) {
+        c->o.packing = on;
+    } else if (strcmp(key, "train_on_prompt") == 0) {
+        c->o.train_on_prompt = on;
+    } else if (strcmp(key, "mask_history") == 0 || strcmp(key, "neat_packing") == 0) {
+        if (on) c->later = key;
+    } else {
+        return false;
+    }
+    return true;
+}
+
 /* One key of the config; false when it is not understood. */
 static bool read_key(const char *key, const json_t *v, struct config *c)
 {
@@ -254,19 +266,10 @@ static bool read_key(const char *key, const json_t *v, struct config *c)
         return (c->o.max_samples = json_integer_value(v)) > 0;
     if (strcmp(key, "preprocessing_batch_size") == 0)
         return (c->o.preprocessing_batch_size = json_integer_value(v)) > 0;
-    if (!json_is_boolean(v)) return false;
-    if (strcmp(key, "packing") == 0)
-        c->o.packing = json_is_true(v);
-    else if (strcmp(key, "train_on_prompt") == 0)
-        c->o.train_on_prompt = json_is_true(v);
-    else if (strcmp(key, "mask_history") == 0 || strcmp(key, "neat_packing") == 0)
-        c->later = json_is_true(v) ? key : c->later;
-    else
-        return false;
-    return true;
+    return json_is_boolean(v) && read_switch(key, json_is_true(v), c);
 }
 
-static bool read_config(struct tr_golden *g, const char *name, const json_t *config,
+static bool read_config(struct tr_golden *g, const char *name, json_t *config,
                         struct config *c)
 {
     const char *key;
@@ -276,8 +279,7 @@ static bool read_config(struct tr_golden *g, const char *name, const json_t *con
                                .preprocessing_batch_size = 1000,
                                .packing = -1,
                                .compat = true}};
-    void *all = (void *)(uintptr_t)config;
-    json_object_foreach((json_t *)all, key, v)
+    json_object_foreach(config, key, v)
     {
         if (read_key(key, v, c)) continue;
         tr_golden_fail(g, name, "config: %s is not understood", key);
@@ -464,12 +466,11 @@ static void run_template(struct tr_golden *g, const char *name, const char *key,
     tr_tokenizer_close(t);
 }
 
-static void run_templates(struct tr_golden *g, const char *name, const json_t *file)
+static void run_templates(struct tr_golden *g, const char *name, json_t *file)
 {
     const char *key;
     json_t *want;
-    void *all = (void *)(uintptr_t)file;
-    json_object_foreach((json_t *)all, key, want) run_template(g, name, key, want);
+    json_object_foreach(file, key, want) run_template(g, name, key, want);
 }
 
 void tr_golden_f3(struct tr_golden *g, const char *part, const char *name)

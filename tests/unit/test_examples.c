@@ -14,6 +14,38 @@
 #include "core/text/examples.h"
 #include "tests/unit/made_tokenizer.h"
 
+static int64_t countdown = -1;
+
+void *__real_malloc(size_t size);
+void *__wrap_malloc(size_t size);
+void *__real_calloc(size_t n, size_t size);
+void *__wrap_calloc(size_t n, size_t size);
+void *__real_realloc(void *at, size_t size);
+void *__wrap_realloc(void *at, size_t size);
+
+static int fails(void)
+{
+    if (countdown < 0) return 0;
+    if (countdown == 0) return 1;
+    countdown--;
+    return 0;
+}
+
+void *__wrap_malloc(size_t size)
+{
+    return fails() ? NULL : __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t n, size_t size)
+{
+    return fails() ? NULL : __real_calloc(n, size);
+}
+
+void *__wrap_realloc(void *at, size_t size)
+{
+    return fails() ? NULL : __real_realloc(at, size);
+}
+
 /* golden.json, `fit`: prompt, answer, cutoff, wanted prompt, wanted answer. */
 static const int64_t fits[][5] = {
     {3000, 100, 2048, 1948, 100},
@@ -85,7 +117,7 @@ struct row {
 #define TALK(list)     "{\"conversations\":[" list "]}"
 #define PT(C, pack)                                                                      \
     {                                                                                    \
-        .stage = TR_PT, .cutoff_len = C, .packing = pack, .compat = true                 \
+        .stage = TR_PT, .cutoff_len = (C), .packing = (pack), .compat = true             \
     }
 #define SFT                                                                              \
     {                                                                                    \
@@ -389,25 +421,30 @@ static struct tr_tokenizer *open_characters(bool add_bos)
     return t;
 }
 
+static void show_sequence(const struct tr_sequence *s, struct tr_buf *out)
+{
+    for (int64_t i = 0; i < s->count; i++) {
+        assert_true(s->label[i] == s->id[i] ||
+                    s->label[i] == TR_IGNORE); /* invariant 2 */
+        tr_buf_puts(out, s->label[i] == TR_IGNORE ? "_" : "", NULL);
+        if (s->id[i] == '\n')
+            tr_buf_puts(out, "\\n", NULL);
+        else
+            tr_buf_printf(out, NULL, "%c", s->id[i]);
+    }
+}
+
 static void show(const struct tr_examples *e, struct tr_buf *out)
 {
     int64_t longest = 0;
     tr_buf_init(out, 1 << 20);
     for (int64_t i = 0; i < tr_examples_count(e); i++) {
         const struct tr_example *x = tr_examples_get(e, i);
+        if (i) tr_buf_puts(out, "\n", NULL);
         for (int k = 0; k < x->n; k++) {
-            const struct tr_sequence *s = &x->seq[k];
-            tr_buf_puts(out, k ? "|" : i ? "\n" : "", NULL);
-            if (s->count > longest) longest = s->count;
-            for (int64_t j = 0; j < s->count; j++) {
-                assert_true(s->label[j] == s->id[j] ||
-                            s->label[j] == TR_IGNORE); /* invariant 2 */
-                tr_buf_puts(out, s->label[j] == TR_IGNORE ? "_" : "", NULL);
-                if (s->id[j] == '\n')
-                    tr_buf_puts(out, "\\n", NULL);
-                else
-                    tr_buf_printf(out, NULL, "%c", s->id[j]);
-            }
+            if (k) tr_buf_puts(out, "|", NULL);
+            if (x->seq[k].count > longest) longest = x->seq[k].count;
+            show_sequence(&x->seq[k], out);
         }
     }
     assert_int_equal(tr_examples_longest(e), longest);
@@ -517,6 +554,37 @@ static void invariant_1_datasets_in_the_order_named(void **state)
     made_folder_remove(dir);
 }
 
+/* Memory runs out at the k-th call, for every k. */
+static void memory_may_run_out_anywhere(void **state)
+{
+    (void)state;
+    char dir[64];
+    enum tr_status st = TR_NOMEM;
+    made_folder(dir);
+    made_file(dir, "dataset_info.json", "{\"d\":" PAIRS "}");
+    made_file(dir, "d.json", "[{\"q\":\"p\",\"c\":\"good\",\"r\":\"bad\"}]");
+    for (int64_t k = 0; st != TR_OK; k++) {
+        struct tr_examples_options o = {.stage = TR_RM,
+                                        .dataset = "d",
+                                        .dataset_dir = dir,
+                                        .template_name = "chatml",
+                                        .cutoff_len = 50,
+                                        .preprocessing_batch_size = 1000,
+                                        .packing = -1};
+        struct tr_tokenizer *t = open_characters(false);
+        struct tr_examples *e = NULL;
+        struct tr_err err = {0};
+        countdown = k;
+        st = tr_examples_load(&o, t, &e, NULL, &err);
+        countdown = -1;
+        assert_true(st == TR_OK || (!e && err.text[0]));
+        assert_true(k < 10000);
+        tr_examples_destroy(e);
+        tr_tokenizer_close(t);
+    }
+    made_folder_remove(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -524,6 +592,7 @@ int main(void)
         cmocka_unit_test(fit_never_exceeds_anything),
         cmocka_unit_test(datasets_become_examples),
         cmocka_unit_test(invariant_1_datasets_in_the_order_named),
+        cmocka_unit_test(memory_may_run_out_anywhere),
     };
     return cmocka_run_group_tests_name("examples", tests, NULL, NULL);
 }

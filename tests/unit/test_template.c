@@ -168,19 +168,18 @@ static const struct repair {
     const char *template_name;
     const char *added; /* tokens the tokenizer has; NULL: none */
     int32_t eos, pad;  /* of the tokenizer, before */
-    int32_t want_eos, want_pad, want_size;
+    int32_t want_eos, want_pad, want_size, notes;
     int64_t stops;
-    int notes;
 } repairs[] = {
-    {"nothing to do", "default", MARK("256", "</s>"), 256, 'p', 256, 'p', 257, 1, 0},
-    {"pad becomes eos", "default", MARK("256", "</s>"), 256, -1, 256, 256, 257, 1, 0},
+    {"nothing to do", "default", MARK("256", "</s>"), 256, 'p', 256, 'p', 257, 0, 1},
+    {"pad becomes eos", "default", MARK("256", "</s>"), 256, -1, 256, 256, 257, 0, 1},
     {"no eos at all", "default", NULL, -1, -1, 256, 256, 257, 1, 1},
     {"no eos, but the word", "empty", MARK("256", "<|endoftext|>"), -1, -1, 256, 256, 257,
-     1, 0},
+     0, 1},
     {"eos replaced", "chatml", MARK("256", "<|im_start|>") "," MARK("257", "<|im_end|>"),
-     'e', 'p', 257, 'p', 258, 2, 0},
+     'e', 'p', 257, 'p', 258, 0, 2},
     {"eos replaced, one stop", "qwen", MARK("256", "<|im_end|>"), 'e', -1, 256, 256, 257,
-     1, 0},
+     0, 1},
     {"words that are new", "llama3", NULL, 'e', -1, 256, 256, 258, 2, 2},
 };
 
