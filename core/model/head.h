@@ -7,6 +7,10 @@
  * The data. n rows: row[i] is an index into hidden [T, d]; target[i] the token whose log-prob is
  * wanted. The block holds `block` rows of [V] (created from shapes, at most 64 MiB).
  *
+ * The order. z = W h (one chain over d), log-probs and dz as softmax.h says; then, block after
+ * block, dW continues its chains over the block's rows, dh = dz W is one chain over v from +0, and
+ * dhidden[row] = dhidden[row] + dh, one f32 addition an element.
+ *
  * Invariants.
  *   1. A row's log-prob does not depend on the block size nor on the other rows.
  *   2. dW's chain runs over rows in the order given; rows of a batch are in batch order. */

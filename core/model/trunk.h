@@ -7,6 +7,9 @@
  * backward pass needs, sized at create from (max_tokens, max_sequences): all of them, or with
  * `recompute` the input of each layer only, the rest being computed again layer by layer.
  *
+ * The order. Forward: x = the tokens' rows of embed_tokens; each layer as layer.h says; hidden =
+ * rmsnorm(x, model.norm). Backward: the essay of trunk_backward.c, gradient by gradient.
+ *
  * Invariants.
  *   1. A row of the output depends on its own sequence's tokens up to it and on nothing else.
  *   2. backward continues the chains in grad: over micro-batches in order, any split of the
