@@ -42,6 +42,7 @@ struct choice {
     int32_t *id;    /* [V]: the list, n of them */
     int32_t *spare; /* [V] */
     int64_t n;
+    float least;  /* the list is every id with z >= least */
     double total; /* chain of e over the list, ids ascending */
 };
 
@@ -120,13 +121,13 @@ static float bound_of_top_k(const struct choice *c, int64_t k)
 /* The list becomes the ids at or above the k-th largest logit, k = 0 meaning all. */
 static void keep_top_k(struct choice *c, int64_t k)
 {
-    float least = -FLT_MAX;
+    c->least = -FLT_MAX;
     if (k > 0 && k < c->V) {
         c->n = c->ops->above(c->z, c->V, bound_of_top_k(c, k), c->id);
         sort_ids(c->z, c->id, c->n, c->spare);
-        if (c->n >= k) least = c->z[c->id[k - 1]];
+        if (c->n >= k) c->least = c->z[c->id[k - 1]];
     }
-    c->n = c->ops->above(c->z, c->V, least, c->id);
+    c->n = c->ops->above(c->z, c->V, c->least, c->id);
 }
 
 /* e of the list, and its sum. */
@@ -142,10 +143,26 @@ static void take_exps(struct choice *c)
     for (int64_t i = 0; i < c->n; i++) c->e[c->id[i]] = some[i];
 }
 
-static void take_total(struct choice *c)
+/* The list becomes its ids with z >= least. */
+static void raise_least(struct choice *c, float least)
 {
-    c->total = 0;
-    for (int64_t i = 0; i < c->n; i++) c->total += (double)c->e[c->id[i]];
+    if (least <= c->least) return;
+    c->least = least;
+    if (c->n > c->V / 16) { /* a long list is sooner made anew */
+        c->n = c->ops->above(c->z, c->V, least, c->id);
+        return;
+    }
+    int64_t n = 0;
+    for (int64_t i = 0; i < c->n; i++)
+        if (c->z[c->id[i]] >= least) c->id[n++] = c->id[i];
+    c->n = n;
+}
+
+static double sum_of_list(const struct choice *c)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < c->n; i++) sum += (double)c->e[c->id[i]];
+    return sum;
 }
 
 /* Drops from the list what top-p cannot need. 0.99 leaves room for every rounding here. */
@@ -153,18 +170,11 @@ static void drop_tail(struct choice *c, double top_p)
 {
     double budget = (1 - top_p) * c->total;
     for (bool more = true; more && budget > 1e-9 * c->total;) {
-        const double share = 0.99 * budget / (double)c->n;
-        const float least = (float)((double)c->M + tr_log(share));
-        int64_t n = 0;
-        for (int64_t i = 0; i < c->n; i++) {
-            const int32_t id = c->id[i];
-            if (c->z[id] >= least)
-                c->id[n++] = id;
-            else
-                budget -= (double)c->e[id];
-        }
-        more = n * 2 < c->n;
-        c->n = n;
+        const int64_t n = c->n;
+        const double share = 0.99 * budget / (double)n;
+        raise_least(c, (float)((double)c->M + tr_log(share)));
+        more = c->n * 2 < n;
+        budget = sum_of_list(c) - top_p * c->total;
     }
 }
 
@@ -221,10 +231,10 @@ static struct choice choose(const struct tr_exec *ex, const struct tr_sampling *
         keep_top_k(&c, cfg->top_k);
     }
     take_exps(&c);
-    take_total(&c);
+    c.total = sum_of_list(&c);
     if (!greedy && cfg->top_p < 1.0F && c.n > 1) {
         keep_top_p(&c, (double)cfg->top_p);
-        take_total(&c);
+        c.total = sum_of_list(&c);
     }
     clear_others(&c);
     return c;

@@ -2,7 +2,7 @@
  * specification. Compiled a second time with -mfma (kernels.h, TR_SCALAR). */
 #include <math.h>
 
-#include "kernels/real.h"
+#include "kernels/real_f32.h"
 #include "kernels/vector_ops.h"
 
 enum { LANES = 16 };
@@ -68,7 +68,7 @@ static void rotate(float *x, int64_t D, const float *cos, const float *sin, bool
 static void swiglu(const float *g, const float *u, int64_t n, float *out)
 {
     for (int64_t i = 0; i < n; i++) {
-        const float sig = 1.0F / (1.0F + tr_expf(-g[i]));
+        const float sig = 1.0F / (1.0F + tr_f32_exp(-g[i]));
         out[i] = (g[i] * sig) * u[i];
     }
 }
@@ -79,7 +79,7 @@ static void swiglu_back(const float *g, const float *u, const float *dout, int64
     for (int64_t i = 0; i < n; i++) {
         const float gi = g[i];
         const float ui = u[i];
-        const float sig = 1.0F / (1.0F + tr_expf(-gi));
+        const float sig = 1.0F / (1.0F + tr_f32_exp(-gi));
         du[i] = dout[i] * (gi * sig);
         dg[i] = (dout[i] * ui) * (sig * fmaf(gi, 1.0F - sig, 1.0F));
     }
@@ -103,7 +103,7 @@ static float max(const float *z, int64_t V)
 static float exp_sum(const float *z, int64_t V, float M)
 {
     float lane[LANES] = {0};
-    for (int64_t v = 0; v < V; v++) lane[v % LANES] += tr_expf(z[v] - M);
+    for (int64_t v = 0; v < V; v++) lane[v % LANES] += tr_f32_exp(z[v] - M);
     return fold(lane);
 }
 
@@ -111,7 +111,7 @@ static float mean_logit(const float *z, int64_t V, float lse)
 {
     float lane[LANES] = {0};
     for (int64_t v = 0; v < V; v++) {
-        const float p = tr_expf(z[v] - lse);
+        const float p = tr_f32_exp(z[v] - lse);
         /* 0 * -Inf would be NaN; a token without probability adds nothing. */
         lane[v % LANES] = fmaf(p, p == 0.0F ? 0.0F : z[v], lane[v % LANES]);
     }
@@ -120,12 +120,12 @@ static float mean_logit(const float *z, int64_t V, float lse)
 
 static void dlogits(float *z, int64_t V, float lse, float dlogp)
 {
-    for (int64_t v = 0; v < V; v++) z[v] = -dlogp * tr_expf(z[v] - lse);
+    for (int64_t v = 0; v < V; v++) z[v] = -dlogp * tr_f32_exp(z[v] - lse);
 }
 
 static void exps(const float *z, int64_t V, float M, float *e)
 {
-    for (int64_t v = 0; v < V; v++) e[v] = tr_expf(z[v] - M);
+    for (int64_t v = 0; v < V; v++) e[v] = tr_f32_exp(z[v] - M);
 }
 
 static void divide(float *z, int64_t V, float by)
