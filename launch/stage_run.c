@@ -147,7 +147,8 @@ static enum tr_status loop(struct tr_stage_parts *p, enum tr_stage_end *end,
             *end = TR_STAGE_NOT_FINITE;
             break;
         }
-        if (st == TR_OK && stop_asked(p->watch)) {
+        bool left = tr_stage_progress(p->plan).step < tr_stage_steps(p->plan)->total;
+        if (st == TR_OK && left && stop_asked(p->watch)) {
             *end = TR_STAGE_STOPPED;
             st = tr_stage_checkpoint(p, err);
             break;
