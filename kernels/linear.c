@@ -11,8 +11,8 @@
  *
  * A job for the team is this C cut into rectangles of `rows_step` rows and `panels_step`
  * panels (of 16 lanes). Where the cuts are may depend on threads and shape: no chain crosses a
- * cut. Within a rectangle the depth goes in blocks of DEPTH, each continuing the partial sums
- * that C holds, so that a block of B (16 KiB) stays in the first-level cache and a block of A
+ * cut. Within a rectangle the depth goes in blocks of at most DEPTH, each continuing the partial sums
+ * that C holds, so that a panel of B (24 KiB) stays in the first-level cache and a block of A
  * in the second, both read by every strip of rows or panels that needs them.
  *
  * Scratch of a thread:   [ B block | A block | edge ]
@@ -30,10 +30,11 @@
 #include "kernels/product.h"
 
 enum {
-    DEPTH = 256,    /* of a block */
-    ROWS = 192,     /* of an A block */
-    PANELS = 32,    /* of a tile, at most */
+    DEPTH = 384,    /* of a block, at most */
+    ROWS = 288,     /* of an A block */
+    PANELS = 64,    /* of a tile, at most */
     GROUP = 4,      /* of a B block that is turned or copied: 256 bytes of a row of dy */
+    AHEAD = 8,      /* rows by which copying runs behind prefetching */
     EDGE_ROWS = 16, /* no row of kernels has longer strips */
     B_FLOATS = GROUP * DEPTH * TR_LANES,
     A_FLOATS = ROWS * DEPTH,
@@ -67,6 +68,7 @@ struct product {
     const float *bias; /* [width] or NULL, added to the finished C */
 
     int64_t rows_step, panels_step; /* how C is cut into tiles */
+    int64_t block;                  /* of depth: 16 i <= DEPTH */
 };
 
 struct range {
@@ -85,6 +87,17 @@ static int64_t ceil_div(int64_t a, int64_t b)
 static int64_t at_most(int64_t a, int64_t b)
 {
     return a < b ? a : b;
+}
+
+static int64_t at_least(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* Brings n floats nearer. For rows a stride apart, which the processor does not foresee. */
+static void foresee(const float *at, int64_t n)
+{
+    for (int64_t i = 0; i < n; i += 16) __builtin_prefetch(at + i);
 }
 
 /* ---- B blocks ---- */
@@ -131,6 +144,7 @@ static void b_copy(const struct product *q, int64_t p, int64_t panels, int64_t d
     const int64_t rest = full < panels ? q->width % TR_LANES : 0;
     for (int64_t k = 0; k < depth; k++, from += q->b_stride, out += TR_LANES) {
         int64_t i = 0;
+        if (k + AHEAD < depth) foresee(from + AHEAD * q->b_stride, full * TR_LANES);
         for (; i < full; i++) /* a constant size: a few moves */
             memcpy(out + i * DEPTH * TR_LANES, from + i * TR_LANES,
                    TR_LANES * sizeof *out);
@@ -163,16 +177,19 @@ static void a_pack(const struct product *q, struct range r, int64_t strips, int6
     }
 }
 
-/* n floats, in moves of constant size. */
+/* n floats; of constant size where it is a full strip of some row of kernels, or one less. */
 static void copy_few(const float *from, int64_t n, float *to)
 {
-    int64_t i = 0;
-    for (; i + 4 <= n; i += 4) memcpy(to + i, from + i, 4 * sizeof *to);
-    if (i + 2 <= n) {
-        memcpy(to + i, from + i, 2 * sizeof *to);
-        i += 2;
-    }
-    if (i < n) to[i] = from[i];
+    if (n == 6)
+        memcpy(to, from, 6 * sizeof *to);
+    else if (n == 5)
+        memcpy(to, from, 5 * sizeof *to);
+    else if (n == 14)
+        memcpy(to, from, 14 * sizeof *to);
+    else if (n == 13)
+        memcpy(to, from, 13 * sizeof *to);
+    else
+        for (int64_t i = 0; i < n; i++) to[i] = from[i];
 }
 
 /* dw: A's rows are x's columns. Several strips at once, because they share x's cache lines, and
@@ -185,10 +202,14 @@ static void a_copy(const struct product *q, struct range r, int64_t strips, int6
         const int64_t n = at_most(strips - first, BESIDE);
         int64_t row[BESIDE + 1] = {0};
         for (int64_t i = 0; i <= n; i++) row[i] = strip_at(r, strips, first + i);
-        for (int64_t k = 0; k < depth; k++)
+        for (int64_t k = 0; k < depth; k++) {
+            const float *from = q->a + (d + k) * q->a_row;
+            if (k + AHEAD < depth)
+                foresee(from + AHEAD * q->a_row + row[0], row[n] - row[0]);
             for (int64_t i = 0; i < n; i++)
-                copy_few(q->a + (d + k) * q->a_row + row[i], row[i + 1] - row[i],
+                copy_few(from + row[i], row[i + 1] - row[i],
                          out + (row[i] - r.from) * depth + k * (row[i + 1] - row[i]));
+        }
     }
 }
 
@@ -272,27 +293,48 @@ static const char *b_at(const struct product *q, int64_t j, int64_t d)
     return (const char *)q->b + (size_t)(j * q->b_stride + d * TR_LANES) * size;
 }
 
-/* Strip i of `strips` on panel j brings its share of panel j + s->panels, or of the first of the
- * next block of depth, nearer: so memory works while the multipliers do. (B that is turned or
- * copied is made from what the cache holds or is about to, group by group.) */
+/* Strip i of `strips` on panel j brings its share of the panels that come next nearer, so that
+ * memory works while the multipliers do: panel j + s->panels, or the first of the next block
+ * of depth. */
 static void look_ahead(const struct product *q, struct range p, int64_t j, int64_t d,
                        int64_t i, int64_t strips, struct tr_strip *s)
 {
-    if (q->b_make && q->b_make != b_widen) return;
     const int64_t line_steps = q->b_bf16 ? 2 : 1; /* of depth */
     j += s->panels;
     if (j >= p.to) {
         j = p.from;
-        d += DEPTH;
+        d += q->block;
     }
     if (d >= q->depth) return;
     const int64_t panels = at_most(p.to - j, s->panels);
-    const int64_t depth = at_most(q->depth - d, DEPTH);
+    const int64_t depth = at_most(q->depth - d, q->block);
     const int64_t lines = ceil_div(depth, line_steps);
     const int64_t first = panels * lines * i / strips,
                   end = panels * lines * (i + 1) / strips;
     s->b_soon = b_at(q, j + first / lines, d + first % lines * line_steps);
     s->soon_lines = at_most(end - first, lines - first % lines);
+}
+
+/* The same for W's blocks that will be turned: those of the next group, spread over the strips
+ * of this one. Blocks side by side in a panel of W are one piece of memory. */
+static void look_ahead_turned(const struct product *q, struct range p, int64_t j,
+                              int64_t d, int64_t i, int64_t strips, struct tr_strip *s)
+{
+    const int64_t group = (j - p.from) / q->group, panel = (j - p.from) % q->group;
+    const int64_t next = p.from + (group + 1) * q->group;
+    const int64_t at = panel * strips + i * s->panels;
+    if (next >= p.to) return;
+    const int64_t piece = TR_LANES * at_most(p.to - next, q->group) / (q->b_bf16 ? 2 : 1);
+    const int64_t lines = ceil_div(s->depth, TR_LANES) * piece;
+    const int64_t first = lines * at / (q->group * strips);
+    const int64_t end = lines * (at + s->panels) / (q->group * strips);
+    const size_t size = q->b_bf16 ? sizeof(uint16_t) : sizeof(float);
+    s->b_soon = (const char *)q->b +
+                (size_t)((d / TR_LANES + first / piece) * q->b_stride +
+                         next * TR_LANES * TR_LANES) *
+                    size +
+                first % piece * 64;
+    s->soon_lines = at_most(end - first, piece - first % piece);
 }
 
 /* All strips of a block of rows on panels j .. of one block of depth, which lie at b. */
@@ -306,7 +348,12 @@ static void strips_on(const struct product *q, struct range r, struct range p, i
         s.a = packed ? t->a + (row - r.from) * s.depth : q->a + row * q->a_row + d;
         s.c_soon =
             s.more && i + 1 < strips ? q->c + next * q->c_row + j * q->c_panel : NULL;
-        look_ahead(q, p, j, d, i, strips, &s);
+        s.b_soon = NULL;
+        s.soon_lines = 0;
+        if (!q->b_make || q->b_make == b_widen)
+            look_ahead(q, p, j, d, i, strips, &s);
+        else if (q->b_make == b_turn)
+            look_ahead_turned(q, p, j, d, i, strips, &s);
         run_strip(q, packed ? q->ops->packed : q->ops->direct, s, row, j, t);
     }
 }
@@ -318,7 +365,7 @@ static void rows_block(const struct product *q, struct range r, struct range p, 
     const int64_t strips = ceil_div(r.to - r.from, q->ops->rows);
     const bool packed = q->a_turned || r.to - r.from > FEW;
     const int64_t group = q->b_make ? q->group : p.to - p.from;
-    struct tr_strip s = {.depth = at_most(q->depth - d, DEPTH),
+    struct tr_strip s = {.depth = at_most(q->depth - d, q->block),
                          .a_row = q->a_row,
                          .b_panel = q->b_make ? DEPTH * TR_LANES : q->b_stride,
                          .more = q->more || d > 0};
@@ -352,7 +399,7 @@ static void product_tile(void *ctx, int64_t tile, void *scratch)
     else
         do { /* once even when the depth is 0: then C becomes +0 */
             rows_block(q, r, p, d, &t);
-            d += DEPTH;
+            d += q->block;
         } while (d < q->depth);
     if (q->bias) add_bias(q, r, p);
 }
@@ -367,20 +414,18 @@ static double tile_cost(const struct product *q, int64_t rows, int64_t panels)
 }
 
 /* Cuts C into tiles so that the team is done soonest: the longest share of a thread if all run
- * evenly, and a quarter of a tile because they will not. */
+ * evenly, and part of a tile because they will not. */
 static void cut(struct product *q, int threads)
 {
     const int64_t panels = ceil_div(q->width, TR_LANES), fewest = ceil_div(q->rows, ROWS);
-    const int64_t unit = in_one_strip(q) ? q->ops->together[q->rows]
-                         : q->b_make     ? q->group
-                                         : q->ops->panels;
+    const int64_t unit = in_one_strip(q) ? q->ops->together[q->rows] : 2;
     double best = 0;
     for (int64_t i = fewest; i <= at_most(fewest + 7, q->rows); i++) {
         const int64_t rows = ceil_div(ceil_div(q->rows, i), q->ops->rows) * q->ops->rows;
         for (int64_t step = unit; step <= PANELS && step < panels + unit; step += unit) {
             const int64_t tiles = ceil_div(q->rows, rows) * ceil_div(panels, step);
             const double cost = tile_cost(q, at_most(rows, q->rows), step) *
-                                ((double)ceil_div(tiles, threads) + 0.25);
+                                ((double)ceil_div(tiles, threads) + 0.1 * (threads - 1));
             if (best == 0 || cost < best) {
                 best = cost;
                 q->rows_step = rows;
@@ -394,6 +439,9 @@ static void run(const struct tr_exec *ex, struct product *q)
 {
     if (q->rows == 0 || q->width == 0 || (q->depth == 0 && q->more)) return;
     assert(q->ops->rows <= EDGE_ROWS);
+    /* Blocks of nearly equal depth: whole multiples of 16, because dx turns 16x16 blocks. */
+    q->block = ceil_div(q->depth, at_least(ceil_div(q->depth, DEPTH), 1));
+    q->block = at_least(ceil_div(q->block, TR_LANES), 1) * TR_LANES;
     cut(q, tr_team_threads(ex->team));
     tr_team_run(ex->team,
                 ceil_div(q->rows, q->rows_step) *
