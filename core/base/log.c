@@ -5,8 +5,10 @@
 #include <time.h>
 #include <unistd.h>
 
-static void say(const struct tr_log *log, enum tr_log_level level, const char *mark,
-                const char *fmt, va_list ap)
+__attribute__((format(printf, 4, 0))) static void say(const struct tr_log *log,
+                                                      enum tr_log_level level,
+                                                      const char *mark, const char *fmt,
+                                                      va_list ap)
 {
     char line[1024];
     struct tm tm;
