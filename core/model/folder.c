@@ -313,7 +313,8 @@ enum tr_status tr_folder_read(const struct tr_folder *f, const struct tr_exec *e
                               const struct tr_params *params, float *flat,
                               bool *head_found, struct tr_err *err)
 {
-    struct sink s = {.ex = ex, .flat = flat};
+    struct sink s = {.ex = ex};
+    s.flat = flat;
     return read_all(f, params, &s, head_found, err);
 }
 

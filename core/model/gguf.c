@@ -11,7 +11,7 @@
 #include "core/base/file.h"
 #include "core/model/gguf_blocks.h"
 
-enum { MAX_DEPTH = 4, KEY_SHOWN = 80 };
+enum { KEY_SHOWN = 80 };
 enum { SMALLEST_PAIR = 13, SMALLEST_TENSOR = 32 };
 
 struct value {
@@ -130,35 +130,29 @@ static enum tr_status take_kind(struct cursor *c, const char *what,
     return st;
 }
 
-static enum tr_status take_value(struct cursor *c, const char *what, int depth,
-                                 struct value *v);
-
 /* Walks over an array's elements, so that a later reader need not look where it steps. */
-static enum tr_status take_array(struct cursor *c, const char *what, int depth,
-                                 struct value *v)
+static enum tr_status take_array(struct cursor *c, const char *what, struct value *v)
 {
+    struct tr_gguf_text text = {NULL, 0};
     const unsigned char *p = NULL;
     enum tr_status st = take_kind(c, what, &v->of);
+    if (st == TR_OK && v->of == TR_GGUF_ARRAY) /* as llama.cpp refuses them */
+        return tr_err_set(c->err, TR_BADARG,
+                          "%s: %s: expected an array of scalars or strings, found one of "
+                          "arrays",
+                          c->where, what);
     if (st == TR_OK) st = take_count(c, what, widths[v->of], &v->size);
     if (st != TR_OK) return st;
     v->at = c->at;
-    if (v->of != TR_GGUF_STRING && v->of != TR_GGUF_ARRAY)
-        return take(c, v->size * widths[v->of], what,
-                    &p); /* fits: take_count has looked */
-    if (depth == MAX_DEPTH)
-        return tr_err_set(c->err, TR_BADARG, "%s: %s: arrays nest over %d deep", c->where,
-                          what, MAX_DEPTH);
-    for (uint64_t i = 0; i < v->size && st == TR_OK; i++) {
-        struct value element = {.kind = v->of};
-        st = take_value(c, what, depth + 1, &element);
-    }
+    if (v->of != TR_GGUF_STRING)
+        return take(c, v->size * widths[v->of], what, &p); /* take_count has looked */
+    for (uint64_t i = 0; i < v->size && st == TR_OK; i++) st = take_text(c, what, &text);
     return st;
 }
 
-static enum tr_status take_value(struct cursor *c, const char *what, int depth,
-                                 struct value *v)
+static enum tr_status take_value(struct cursor *c, const char *what, struct value *v)
 {
-    if (v->kind == TR_GGUF_ARRAY) return take_array(c, what, depth, v);
+    if (v->kind == TR_GGUF_ARRAY) return take_array(c, what, v);
     if (v->kind == TR_GGUF_STRING) {
         struct tr_gguf_text text = {NULL, 0};
         enum tr_status st = take_text(c, what, &text);
@@ -194,7 +188,7 @@ static enum tr_status read_values(struct cursor *c, struct tr_gguf *g)
         int shown = v->key.size < KEY_SHOWN ? (int)v->key.size : KEY_SHOWN;
         snprintf(what, sizeof what, "%.*s", shown, v->key.at);
         st = take_kind(c, what, &v->kind);
-        if (st == TR_OK) st = take_value(c, what, 0, v);
+        if (st == TR_OK) st = take_value(c, what, v);
         if (st != TR_OK) return st;
     }
     qsort(g->value, (size_t)g->values, sizeof *g->value, by_key);
@@ -333,7 +327,7 @@ static enum tr_status check_together(const struct cursor *c, struct tr_gguf *g)
 {
     const struct tr_gguf_tensor **s = g->sorted;
     for (int64_t i = 0; i < g->tensors; i++) s[i] = &g->tensor[i];
-    qsort(s, (size_t)g->tensors, sizeof *s, by_place);
+    qsort(s, (size_t)g->tensors, sizeof(void *), by_place);
     for (int64_t i = 1; i < g->tensors; i++)
         if (s[i]->data < s[i - 1]->data + s[i - 1]->bytes)
             return tr_err_set(
@@ -342,7 +336,7 @@ static enum tr_status check_together(const struct cursor *c, struct tr_gguf *g)
                 "bytes before that one's end",
                 c->where, s[i]->name, s[i - 1]->name,
                 (long long)(s[i - 1]->data + s[i - 1]->bytes - s[i]->data));
-    qsort(s, (size_t)g->tensors, sizeof *s, by_name);
+    qsort(s, (size_t)g->tensors, sizeof(void *), by_name);
     for (int64_t i = 1; i < g->tensors; i++)
         if (!strcmp(s[i]->name, s[i - 1]->name))
             return tr_err_set(c->err, TR_BADARG,
@@ -392,7 +386,7 @@ static enum tr_status read_head(struct cursor *c, struct tr_gguf *g)
     uint64_t *offset = calloc((size_t)tensors + 1, sizeof *offset);
     g->value = calloc((size_t)values + 1, sizeof *g->value);
     g->tensor = calloc((size_t)tensors + 1, sizeof *g->tensor);
-    g->sorted = calloc((size_t)tensors + 1, sizeof *g->sorted);
+    g->sorted = calloc((size_t)tensors + 1, sizeof(void *));
     g->values = (int64_t)values;
     g->tensors = (int64_t)tensors;
     if (!offset || !g->value || !g->tensor || !g->sorted)

@@ -208,12 +208,12 @@ static enum tr_status check_tiling(const struct source *s, const struct tr_st *f
     enum tr_status st = TR_OK;
     const unsigned char *end = s->data;
     const char *before = "the header";
-    const struct tr_st_tensor **place = malloc(sizeof *place * ((size_t)f->count + 1));
+    const struct tr_st_tensor **place = malloc(sizeof(void *) * ((size_t)f->count + 1));
     if (!place)
         return tr_err_set(err, TR_NOMEM, "%s: %lld tensors", s->where,
                           (long long)f->count);
     for (int64_t i = 0; i < f->count; i++) place[i] = &f->tensor[i];
-    qsort(place, (size_t)f->count, sizeof *place, by_place);
+    qsort(place, (size_t)f->count, sizeof(void *), by_place);
     for (int64_t i = 0; i < f->count && st == TR_OK; i++) {
         const struct tr_st_tensor *t = place[i];
         if (t->data != end)

@@ -36,12 +36,12 @@ static json_t *entry_of(const struct tr_st_tensor *t, uint64_t begin)
 {
     const char *dtype =
         t->dtype == TR_ST_OTHER ? t->dtype_name : tr_st_dtype_name(t->dtype);
+    uint64_t end = begin + bytes_of(t);
     json_t *shape = json_array();
     for (int i = 0; i < t->rank; i++)
         json_array_append_new(shape, json_integer(t->shape[i]));
     return json_pack("{s:s, s:o, s:[I,I]}", "dtype", dtype, "shape", shape,
-                     "data_offsets", (json_int_t)begin,
-                     (json_int_t)(begin + bytes_of(t)));
+                     "data_offsets", (json_int_t)begin, (json_int_t)end);
 }
 
 /* The header as text, padded with spaces so that the data begins at a multiple of 8. */
@@ -52,10 +52,10 @@ static enum tr_status header_text(const char *path, const struct tr_st_tensor *t
     enum tr_status st = TR_NOMEM;
     char *text = NULL;
     json_t *header = json_object();
-    const struct tr_st_tensor **sorted = malloc(sizeof *sorted * ((size_t)count + 1));
+    const struct tr_st_tensor **sorted = malloc(sizeof(void *) * ((size_t)count + 1));
     if (!header || !sorted) goto done;
     for (int64_t i = 0; i < count; i++) sorted[i] = &tensors[i];
-    qsort(sorted, (size_t)count, sizeof *sorted, by_name);
+    qsort(sorted, (size_t)count, sizeof(void *), by_name);
     if (format && json_object_set_new(header, "__metadata__",
                                       json_pack("{s:s}", "format", format)) != 0)
         goto done;

@@ -17,7 +17,7 @@ struct shard {
 
 struct tr_shards {
     json_t *index;       /* owns; NULL for one file */
-    const json_t *map;   /* borrows from index: tensor name to file name */
+    json_t *map;         /* borrows from index: tensor name to file name */
     struct shard *shard; /* owns; sorted by name */
     int count;
 };
@@ -52,7 +52,7 @@ static enum tr_status collect(const char *path, struct tr_shards *s, struct tr_e
 {
     const char *name = NULL;
     json_t *file = NULL;
-    json_object_foreach((json_t *)(uintptr_t)s->map, name, file)
+    json_object_foreach(s->map, name, file)
     {
         const char *text = json_string_value(file);
         if (!text || !is_plain(text) || strlen(text) != json_string_length(file))
@@ -95,7 +95,7 @@ static enum tr_status check_map(const char *path, const struct tr_shards *s,
 {
     const char *name = NULL;
     json_t *file = NULL;
-    json_object_foreach((json_t *)(uintptr_t)s->map, name, file)
+    json_object_foreach(s->map, name, file)
     {
         if (!tr_shards_find(s, name, NULL))
             return tr_err_set(err, TR_BADARG,
