@@ -1,6 +1,6 @@
 /* model.c - tokens a second of a whole model, and where the time goes.
  *
- *   bench_model [--threads 2] [--bf16] [--repeats 3] [--model DIR] [forward] [train] [decode]
+ *   bench_model [--threads 2] [--bf16] [--repeats 3] [--model DIR] [WORK...]
  *
  * Random weights of SmolLM2-135M's shape unless a folder is given. The work is that of
  * tests/bench/peers.py:
@@ -9,8 +9,9 @@
  *     decode    128 + 128 tokens at 1, 8 and 32 sequences, sampled (temperature 0.95, top-k 50,
  *               top-p 0.7); "whole" counts the new tokens over all the time, "prefill taken
  *               off" the steps after the first
- * Each is run once to warm up and then `repeats` times: median, best and worst; then the share
- * of each kind of kernel in all runs. "other" is all that is not in a kernel listed. */
+ *     digest    the forward weights' name
+ * Each but the digest is run once to warm up and then `repeats` times: median, best and worst;
+ * then the share of each kind of kernel in all runs. "other" is all that is in no kernel listed. */
 #include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -371,16 +372,29 @@ static void run_decode(struct bench *b, int64_t n)
     free(scratch);
 }
 
+static void run_digest(struct bench *b)
+{
+    struct tr_digest d;
+    struct tr_err err = {0};
+    char text[65];
+    const double begin = tr_clock_seconds();
+    must(tr_weights_digest(b->w, &b->ex, &d, &err), &err);
+    const double seconds = tr_clock_seconds() - begin;
+    tr_digest_text(&d, text);
+    printf("digest %.12s...: %.3f s, %lld chunks\n", text, seconds,
+           (long long)tr_weights_chunks(b->w));
+}
+
 int main(int argc, char **argv)
 {
     struct bench b = {.threads = 2, .repeats = 3};
     struct rusage used;
-    bool wanted[3] = {false, false, false};
-    static const char *const words[] = {"forward", "train", "decode"};
+    bool wanted[4] = {false, false, false, false};
+    static const char *const words[] = {"forward", "train", "decode", "digest"};
     for (int i = 1; i < argc; i++) {
         bool known = !strcmp(argv[i], "--bf16");
         if (known) b.bf16 = true;
-        for (int k = 0; k < 3; k++)
+        for (int k = 0; k < 4; k++)
             if (!strcmp(argv[i], words[k])) known = wanted[k] = true;
         if (i + 1 < argc && !strcmp(argv[i], "--threads"))
             known = (b.threads = (int)strtol(argv[++i], NULL, 10)) > 0;
@@ -390,15 +404,16 @@ int main(int argc, char **argv)
             known = (b.model = argv[++i]) != NULL;
         if (known && b.repeats <= MAX_REPEATS) continue;
         fprintf(stderr, "usage: bench_model [--threads N] [--bf16] [--repeats N] "
-                        "[--model DIR] [forward] [train] [decode]\n");
+                        "[--model DIR] [forward] [train] [decode] [digest]\n");
         return 2;
     }
-    const bool all = !wanted[0] && !wanted[1] && !wanted[2];
+    const bool all = !wanted[0] && !wanted[1] && !wanted[2] && !wanted[3];
     bench_open(&b);
     printf("%s, %d threads, weights %s\n", tr_exec_isa(&b.ex), b.threads,
            b.bf16 ? "bf16" : "f32");
     if (all || wanted[2])
         for (int64_t n = 1; n <= 32; n = n == 1 ? 8 : n * 4) run_decode(&b, n);
+    if (all || wanted[3]) run_digest(&b);
     if (all || wanted[0]) run_forward(&b);
     if (all || wanted[1]) run_train(&b);
     getrusage(RUSAGE_SELF, &used);
