@@ -37,7 +37,7 @@ struct tr_schedule {
     double lr_end; /* polynomial */
     double
         min_ratio; /* cosine_with_min_lr, warmup_stable_decay: the floor as a share of lr */
-    double timescale; /* inverse_sqrt; 0: the warm-up, or 10000 without one */
+    double timescale;     /* inverse_sqrt; 0: the warm-up, or 10000 without one */
     double stable, decay; /* steps of warmup_stable_decay; 0, 0: a third of the rest, and
                            * the rest */
 };
