@@ -1,0 +1,370 @@
+/* The coordinator's core with workers that are nothing but a few lines here: who gets what, what
+ * becomes of units whose worker fails, falls silent or goes, and who is let in. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "actors/coordinator/core.h"
+#include "proto/step2_judge.h"
+
+/* ---- a planner that asks for `wanted` scores at once ---- */
+
+struct asked {
+    struct tr_planner planner;
+    int wanted, same; /* units; the first `same` of them ask the very same thing */
+    int answers[16];
+    int total;
+    bool refuse; /* every answer is no good */
+};
+
+static struct tr_digest named(const char *text)
+{
+    return tr_digest_of(text, strlen(text));
+}
+
+static enum tr_status start(void *self, struct tr_core *core, struct tr_err *err)
+{
+    struct asked *a = self;
+    for (int i = 0; i < a->wanted; i++) {
+        const int32_t token[] = {i < a->same ? 0 : i, 7};
+        const int64_t offsets[] = {0, 2}, from = 1;
+        struct tr_digest weights = tr_core_digest(core, TR_ROLE_REWARD);
+        struct tr_digests needs = tr_digests_one(&weights);
+        struct tr_ask_judge ask = {{token, 2}, {offsets, 2}, {&from, 1}};
+        struct tr_unit unit;
+        assert_int_equal(tr_unit_make(&tr_ask_score_record, &needs, &ask, &unit, err),
+                         TR_OK);
+        assert_int_equal(tr_core_add(core, TR_ROLE_REWARD, &unit, i, err), TR_OK);
+    }
+    return TR_OK;
+}
+
+static enum tr_status answer(void *self, struct tr_core *core, int64_t tag,
+                             const struct tr_content *content, struct tr_err *err)
+{
+    struct asked *a = self;
+    (void)core;
+    (void)content;
+    if (a->refuse) return tr_err_set(err, TR_BADMSG, "no good");
+    a->answers[tag]++;
+    a->total++;
+    return TR_OK;
+}
+
+static bool finished(const void *self)
+{
+    const struct asked *a = self;
+    return a->total == a->wanted;
+}
+
+/* ---- a stage: the core, and what it sent to each peer ---- */
+
+struct scene {
+    struct asked asked;
+    struct tr_core *core;
+    double now;
+    struct tr_digest in_hand[8][16]; /* units, by peer */
+    int hands[8];
+    bool welcome[8], told_bye[8];
+    char reason[8][200];
+    struct tr_err err;
+    enum tr_status st;
+};
+
+static void open_scene(struct scene *s, int wanted, int rewards)
+{
+    struct tr_core_settings set = {
+        .run = "test", .join_seconds = 10, .silence_seconds = 5, .attempts = 4};
+    memset(s, 0, sizeof *s);
+    set.replicas[TR_ROLE_REWARD] = rewards;
+    s->asked = (struct asked){.wanted = wanted};
+    s->asked.planner = (struct tr_planner){&s->asked, start, answer, finished};
+    assert_int_equal(tr_core_create(&set, &s->asked.planner, 0, &s->core, NULL), TR_OK);
+}
+
+static void close_scene(struct scene *s)
+{
+    tr_core_destroy(s->core);
+}
+
+/* Takes note of all that the core wants. */
+static void look(struct scene *s)
+{
+    struct tr_core_action a;
+    while (tr_core_next(s->core, &a)) {
+        if (!a.send) continue;
+        int p = (int)a.peer;
+        if (a.message.say == TR_SAY_UNIT)
+            s->in_hand[p][s->hands[p]++] = a.message.as.unit.id;
+        if (a.message.say == TR_SAY_BYE) s->told_bye[p] = true;
+        if (a.message.say != TR_SAY_WELCOME) continue;
+        s->welcome[p] = a.message.as.welcome.admitted;
+        memcpy(s->reason[p], a.message.as.welcome.reason, sizeof s->reason[p]);
+    }
+}
+
+static void tell(struct scene *s, int peer, struct tr_message *m)
+{
+    s->st = tr_core_hear(s->core, peer, m, s->now, &s->err);
+    tr_message_fini(m);
+    look(s);
+}
+
+static void hello(struct scene *s, int peer, enum tr_role role, const char *weights)
+{
+    struct tr_digest d = named(weights);
+    struct tr_message m = {.say = TR_SAY_HELLO};
+    m.as.hello = (struct tr_hello){.role = (int)role,
+                                   .credits = 2,
+                                   .threads = 1,
+                                   .math = "exact",
+                                   .holds = tr_digests_one(&d)};
+    snprintf(m.as.hello.instance, sizeof m.as.hello.instance, "worker-%d", peer);
+    tell(s, peer, &m);
+}
+
+/* The peer answers unit id, which was scored by `weights`. */
+static void done(struct scene *s, int peer, struct tr_digest id, float score,
+                 const char *weights)
+{
+    struct tr_digest d = named(weights);
+    struct tr_digests used = tr_digests_one(&d);
+    struct tr_answer_judge a = {{&score, 1}};
+    struct tr_message m = {.say = TR_SAY_DONE};
+    m.as.done.id = id;
+    assert_int_equal(
+        tr_content_encode(&tr_answer_score_record, &used, &a, &m.content, NULL), TR_OK);
+    tell(s, peer, &m);
+}
+
+static struct tr_digest take(struct scene *s, int peer)
+{
+    assert_true(s->hands[peer] > 0);
+    return s->in_hand[peer][--s->hands[peer]];
+}
+
+/* All that a peer has, and gets meanwhile, is answered. */
+static void answer_all(struct scene *s, int peer)
+{
+    while (s->hands[peer] > 0) done(s, peer, take(s, peer), 1, "r");
+}
+
+/* ---- tests ---- */
+
+static void credits_bound_what_is_in_hand(void **state)
+{
+    (void)state;
+    struct scene s;
+    open_scene(&s, 7, 2);
+    hello(&s, 0, TR_ROLE_REWARD, "r");
+    assert_int_equal(s.hands[0], 0); /* not before all are there */
+    hello(&s, 1, TR_ROLE_REWARD, "r");
+    assert_int_equal(s.hands[0], 2);
+    assert_int_equal(s.hands[1], 2);
+    done(&s, 0, take(&s, 0), 1, "r");
+    assert_int_equal(s.hands[0], 2);
+    answer_all(&s, 0);
+    assert_int_equal(s.hands[1], 2);
+    assert_false(tr_core_over(s.core));
+    answer_all(&s, 1);
+    assert_true(tr_core_over(s.core) && s.told_bye[0] && s.told_bye[1]);
+    for (int i = 0; i < 7; i++) assert_int_equal(s.asked.answers[i], 1);
+    close_scene(&s);
+}
+
+/* Invariant 1, for two samples that ask the same: sent once, answered to both. */
+static void equal_units_are_asked_once(void **state)
+{
+    (void)state;
+    struct scene s;
+    open_scene(&s, 3, 1);
+    s.asked.same = 3;
+    hello(&s, 0, TR_ROLE_REWARD, "r");
+    assert_int_equal(s.hands[0], 1);
+    answer_all(&s, 0);
+    assert_true(tr_core_over(s.core));
+    assert_int_equal(s.asked.total, 3);
+    close_scene(&s);
+}
+
+/* Invariant 2. */
+static void second_answers_are_compared_and_dropped(void **state)
+{
+    (void)state;
+    const struct {
+        float second;
+        int64_t differences;
+    } rows[] = {{1, 0}, {1.0000001F, 1}};
+    for (int i = 0; i < 2; i++) {
+        struct scene s;
+        open_scene(&s, 2, 1);
+        hello(&s, 0, TR_ROLE_REWARD, "r");
+        struct tr_digest id = take(&s, 0);
+        done(&s, 0, id, 1, "r");
+        done(&s, 0, id, rows[i].second, "r");
+        assert_int_equal(s.asked.total, 1);
+        assert_int_equal(tr_core_counts(s.core).second_answers, 1);
+        assert_int_equal(tr_core_counts(s.core).differences, rows[i].differences);
+        close_scene(&s);
+    }
+}
+
+static void a_silent_workers_units_go_to_another(void **state)
+{
+    (void)state;
+    struct scene s;
+    open_scene(&s, 2, 1);
+    hello(&s, 0, TR_ROLE_REWARD, "r");
+    struct tr_digest late = s.in_hand[0][0];
+    assert_int_equal(s.hands[0], 2);
+    s.now = 4;
+    struct tr_message sign = {.say = TR_SAY_PROGRESS};
+    sign.as.progress.in_hand = tr_digests_one(&late);
+    tell(&s, 0, &sign); /* renews one of the two */
+    s.now = 6;
+    hello(&s, 1, TR_ROLE_REWARD, "r");
+    assert_int_equal(tr_core_tick(s.core, s.now, NULL), TR_OK);
+    look(&s);
+    assert_int_equal(s.hands[1], 1);
+    s.now = 10;
+    assert_int_equal(tr_core_tick(s.core, s.now, NULL), TR_OK);
+    look(&s);
+    assert_int_equal(s.hands[1], 2);
+    assert_int_equal(tr_core_counts(s.core).reissued, 2);
+    done(&s, 0, late, 1, "r"); /* it comes after all, and is as good */
+    assert_int_equal(s.asked.total, 1);
+    answer_all(&s, 1);
+    assert_true(tr_core_over(s.core));
+    assert_int_equal(s.asked.total, 2);
+    close_scene(&s);
+}
+
+static void a_lost_workers_units_go_to_another(void **state)
+{
+    (void)state;
+    struct scene s;
+    open_scene(&s, 4, 1);
+    hello(&s, 0, TR_ROLE_REWARD, "r");
+    hello(&s, 1, TR_ROLE_REWARD, "r"); /* joins in the middle: used at once */
+    assert_int_equal(s.hands[1], 2);
+    assert_int_equal(tr_core_lose(s.core, 0, "gone", 1, NULL), TR_OK);
+    look(&s);
+    answer_all(&s, 1);
+    assert_true(tr_core_over(s.core));
+    assert_int_equal(s.asked.total, 4);
+    close_scene(&s);
+}
+
+static void failures_are_tried_again_or_end_the_run(void **state)
+{
+    (void)state;
+    struct scene s;
+    open_scene(&s, 1, 1);
+    hello(&s, 0, TR_ROLE_REWARD, "r");
+    for (int i = 0; i < 4; i++) {
+        struct tr_message fail = {.say = TR_SAY_FAIL};
+        fail.as.fail =
+            (struct tr_fail){.id = take(&s, 0), .code = TR_NOMEM, .retryable = true};
+        tell(&s, 0, &fail);
+        assert_int_equal(s.st, i < 3 ? TR_OK : TR_GONE); /* four attempts were allowed */
+    }
+    close_scene(&s);
+    open_scene(&s, 1, 1);
+    hello(&s, 0, TR_ROLE_REWARD, "r");
+    struct tr_message fail = {.say = TR_SAY_FAIL};
+    fail.as.fail =
+        (struct tr_fail){.id = take(&s, 0), .code = TR_BADARG, .text = "too long"};
+    tell(&s, 0, &fail);
+    assert_int_equal(s.st, TR_BADARG);
+    assert_non_null(strstr(s.err.text, "too long"));
+    close_scene(&s);
+}
+
+/* An answer that the planner will not have, with other weights, or to nothing that was asked. */
+static void bad_answers_are_refused(void **state)
+{
+    (void)state;
+    struct scene s;
+    open_scene(&s, 1, 1);
+    hello(&s, 0, TR_ROLE_REWARD, "r");
+    done(&s, 0, named("never asked"), 1, "r");
+    assert_int_equal(tr_core_counts(s.core).refused, 1);
+    done(&s, 0, take(&s, 0), 1, "other weights");
+    assert_int_equal(s.asked.total, 0);
+    assert_int_equal(s.hands[0], 1); /* asked again */
+    s.asked.refuse = true;
+    done(&s, 0, take(&s, 0), 1, "r");
+    assert_int_equal(tr_core_counts(s.core).refused, 3);
+    s.asked.refuse = false;
+    answer_all(&s, 0);
+    assert_true(tr_core_over(s.core));
+    close_scene(&s);
+}
+
+/* Invariants 3 and 4. */
+static void who_may_join(void **state)
+{
+    (void)state;
+    struct scene s;
+    open_scene(&s, 1, 2);
+    hello(&s, 0, TR_ROLE_REWARD, "r");
+    assert_true(s.welcome[0]);
+    hello(&s, 1, TR_ROLE_REWARD, "other");
+    assert_false(s.welcome[1]);
+    char wanted[65];
+    struct tr_digest r = named("r");
+    tr_digest_text(&r, wanted);
+    assert_non_null(strstr(s.reason[1], wanted));
+    hello(&s, 2, TR_ROLE_CRITIC, "c");
+    assert_non_null(strstr(s.reason[2], "no role critic"));
+    struct tr_message m = {.say = TR_SAY_HELLO};
+    m.as.hello = (struct tr_hello){.role = TR_ROLE_REWARD,
+                                   .credits = 1,
+                                   .threads = 1,
+                                   .math = "openblas",
+                                   .holds = tr_digests_one(&r)};
+    tell(&s, 3, &m);
+    assert_non_null(strstr(s.reason[3], "openblas"));
+    hello(&s, 0, TR_ROLE_REWARD,
+          "r"); /* the welcome got lost: said again, counted once */
+    assert_true(s.welcome[0]);
+    assert_int_equal(s.hands[0], 0);
+    struct tr_message stranger = {.say = TR_SAY_DONE};
+    tell(&s, 5, &stranger);
+    assert_int_equal(s.st, TR_OK);
+    close_scene(&s);
+}
+
+static void who_never_joined_is_named(void **state)
+{
+    (void)state;
+    struct scene s;
+    struct tr_err err = {0};
+    open_scene(&s, 1, 2);
+    hello(&s, 0, TR_ROLE_REWARD, "r");
+    assert_int_equal(tr_core_tick(s.core, 9, &err), TR_OK);
+    assert_int_equal(tr_core_tick(s.core, 10, &err), TR_GONE);
+    assert_non_null(strstr(err.text, "reward (1 of 2)"));
+    close_scene(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(credits_bound_what_is_in_hand),
+        cmocka_unit_test(equal_units_are_asked_once),
+        cmocka_unit_test(second_answers_are_compared_and_dropped),
+        cmocka_unit_test(a_silent_workers_units_go_to_another),
+        cmocka_unit_test(a_lost_workers_units_go_to_another),
+        cmocka_unit_test(failures_are_tried_again_or_end_the_run),
+        cmocka_unit_test(bad_answers_are_refused),
+        cmocka_unit_test(who_may_join),
+        cmocka_unit_test(who_never_joined_is_named),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
