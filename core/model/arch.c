@@ -19,7 +19,7 @@ enum {
     MAX_F = 1 << 20,
     MAX_POSITIONS = 1 << 24 /* a position is exact as f32 */
 };
-static const int64_t MAX_WEIGHTS = (int64_t)1 << 40;
+static const int64_t most_weights = (int64_t)1 << 40;
 
 static const struct {
     const char *key;
@@ -95,7 +95,7 @@ static enum tr_status parse_sizes(const json_t *config, const char *where,
     enum tr_status st = parse_heads(config, where, a, err);
     if (st != TR_OK) return st;
     int64_t layer = a->d * a->D * (2 * a->H + 2 * a->Kv) + 3 * a->d * a->F;
-    if (a->L > MAX_WEIGHTS / layer || 2 * a->V * a->d > MAX_WEIGHTS - a->L * layer)
+    if (a->L > most_weights / layer || 2 * a->V * a->d > most_weights - a->L * layer)
         return tr_err_set(err, TR_BADARG,
                           "%s: sizes: expected at most 2^40 weights in all, found "
                           "%lld layers of %lld",
@@ -142,11 +142,11 @@ static enum tr_status parse_llama3(const json_t *obj, const char *where,
 }
 
 /* rope_scaling (transformers 4) or rope_parameters (5, with the base inside), or neither. */
-static enum tr_status find_rope(const json_t *config, const char *where,
-                                const json_t **out, struct tr_err *err)
+static enum tr_status find_rope(const json_t *config, const char *where, json_t **out,
+                                struct tr_err *err)
 {
-    const json_t *scaling = json_object_get(config, "rope_scaling");
-    const json_t *both = json_object_get(config, "rope_parameters");
+    json_t *scaling = json_object_get(config, "rope_scaling");
+    json_t *both = json_object_get(config, "rope_parameters");
     if (json_is_null(scaling)) scaling = NULL;
     if (json_is_null(both)) both = NULL;
     if (scaling && both && !json_equal(scaling, both))
@@ -161,13 +161,13 @@ static enum tr_status find_rope(const json_t *config, const char *where,
     return TR_OK;
 }
 
-static enum tr_status parse_rope_kind(const json_t *obj, const char *where,
-                                      struct tr_rope *r, struct tr_err *err)
+static enum tr_status parse_rope_kind(json_t *obj, const char *where, struct tr_rope *r,
+                                      struct tr_err *err)
 {
     const char *type = NULL;
     const char *key = NULL;
     json_t *value = NULL;
-    json_object_foreach((json_t *)(uintptr_t)obj, key, value)
+    json_object_foreach(obj, key, value)
     {
         if (json_is_object(value))
             return tr_err_set(err, TR_BADARG,
@@ -190,7 +190,7 @@ static enum tr_status parse_rope(const json_t *config, const char *where,
                                  struct tr_arch *a, struct tr_err *err)
 {
     struct tr_rope *r = &a->rope;
-    const json_t *obj = NULL;
+    json_t *obj = NULL;
     double part = 1;
     *r = (struct tr_rope){.kind = TR_ROPE_PLAIN, .theta = 10000};
     enum tr_status st = find_rope(config, where, &obj, err);
@@ -249,7 +249,7 @@ static enum tr_status refuse_windows(const json_t *config, const char *where,
                           "%s: use_sliding_window: expected false, found true", where);
     for (size_t i = 0; i < json_array_size(types); i++) {
         const char *type = json_string_value(json_array_get(types, i));
-        if (!type || strcmp(type, "full_attention"))
+        if (!type || strcmp(type, "full_attention") != 0)
             return tr_err_set(
                 err, TR_BADARG,
                 "%s: layer_types: expected full_attention in all, found %.40s", where,
@@ -265,7 +265,7 @@ static enum tr_status refuse_unknown(const json_t *config, const char *where,
     const json_t *quantized = json_object_get(config, "quantization_config");
     enum tr_status st = tr_json_string_or(config, "hidden_act", where, "silu", &act, err);
     if (st != TR_OK) return st;
-    if (strcmp(act, "silu") && strcmp(act, "swish"))
+    if (strcmp(act, "silu") != 0 && strcmp(act, "swish") != 0)
         return tr_err_set(err, TR_BADARG, "%s: hidden_act: expected silu, found %.40s",
                           where, act);
     if (quantized && !json_is_null(quantized))

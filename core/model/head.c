@@ -8,7 +8,7 @@
 #include "kernels/linear.h"
 #include "kernels/softmax.h"
 
-static const int64_t BLOCK_BYTES = 64 << 20;
+enum { BLOCK_BYTES = 64 << 20 };
 
 struct tr_head {
     struct tr_arena arena; /* owns; all below borrow from it */
@@ -115,19 +115,20 @@ void tr_head_logprob(struct tr_head *h, const struct tr_exec *ex,
     }
 }
 
+/* NOLINTNEXTLINE(readability-function-size): weights, rows, loss and two outputs in one pass */
 void tr_head_train(struct tr_head *h, const struct tr_exec *ex,
                    const struct tr_weights *w, const float *hidden,
                    const struct tr_head_rows *r, tr_head_loss *loss, void *ctx,
                    float *dhidden, float *grad)
 {
     const struct tr_mat W = tr_weights_matrix(w, tr_weights_output(w));
-    const struct tr_mat dW = tr_param_matrix(ex, tr_weights_output(w), grad);
+    const struct tr_mat dw = tr_param_matrix(ex, tr_weights_output(w), grad);
     for (int64_t i = 0, k; i < r->n; i += k) {
         k = fill_block(h, ex, &W, hidden, r, i);
         tr_logprob(ex, h->z, k, h->V, r->target + i, h->logp, h->lse, h->entropy);
         loss(ctx, i, k, h->logp, h->entropy, h->dlogp);
         tr_logprob_backward(ex, h->z, k, h->V, r->target + i, h->lse, h->dlogp);
-        tr_linear_dw(ex, h->z, h->h, k, &dW);
+        tr_linear_dw(ex, h->z, h->h, k, &dw);
         tr_linear_dx(ex, h->z, k, &W, 0, h->dh);
         scatter(h, dhidden, r->row + i, k);
     }

@@ -81,7 +81,8 @@ static void embed_tile(void *ctx, int64_t tile, void *scratch)
 void tr_embed(const struct tr_pass *p, float *x)
 {
     const struct tr_outer_params *o = tr_params_outer(tr_weights_params(p->w));
-    struct embed_job job = {.p = p, .m = tr_weights_matrix(p->w, o->embed), .x = x};
+    struct embed_job job = {.p = p, .m = tr_weights_matrix(p->w, o->embed)};
+    job.x = x;
     tr_team_run(p->ex->team, (p->T + EMBED_ROWS - 1) / EMBED_ROWS, embed_tile, &job);
 }
 
@@ -103,10 +104,11 @@ void tr_embed_backward(const struct tr_pass *p, const float *dx, float *grad)
     const struct tr_param *embed = tr_params_outer(tr_weights_params(p->w))->embed;
     struct embed_job job = {
         .p = p,
-        .m = {embed->N, embed->K, TR_F32, p->ex->math, grad},
         .dx = dx,
         .tiles = 4 * (int64_t)tr_team_threads(p->ex->team),
     };
+    job.m = (struct tr_mat){embed->N, embed->K, TR_F32, p->ex->math, NULL};
+    job.m.at = grad;
     tr_team_run(p->ex->team, job.tiles, embed_backward_tile, &job);
 }
 

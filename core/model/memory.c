@@ -8,7 +8,7 @@
 
 enum { MAX_FILE = 1 << 16, MAX_PATH = 4096 };
 
-static const double GIB = 1073741824.0;
+static const double gib = 1073741824.0;
 
 void tr_memory_add(struct tr_memory *m, const char *name, size_t bytes)
 {
@@ -43,13 +43,13 @@ void tr_memory_estimate(const struct tr_memory_use *use, struct tr_memory *out)
 void tr_memory_text(const struct tr_memory *m, char *out, size_t size)
 {
     size_t at = 0;
-    int n = snprintf(out, size, "%.2f GiB (", (double)m->total / GIB);
+    int n = snprintf(out, size, "%.2f GiB (", (double)m->total / gib);
     for (int64_t i = 0; n >= 0 && i <= m->n; i++) {
         at += (size_t)n;
         if (at >= size) return;
         n = i == m->n ? snprintf(out + at, size - at, ")")
                       : snprintf(out + at, size - at, "%s%s %.2f", i ? ", " : "",
-                                 m->item[i].name, (double)m->item[i].bytes / GIB);
+                                 m->item[i].name, (double)m->item[i].bytes / gib);
     }
 }
 
@@ -60,7 +60,7 @@ enum tr_status tr_memory_check(const struct tr_memory *m, size_t available,
     if (m->total <= available) return TR_OK;
     tr_memory_text(m, text, sizeof text);
     return tr_err_set(err, TR_NOMEM, "needs %s, the host has %.2f GiB free", text,
-                      (double)available / GIB);
+                      (double)available / gib);
 }
 
 /* The number after `key` at the start of a line of text. */
@@ -69,7 +69,7 @@ static bool number_after(const char *text, const char *key, uint64_t *out)
     size_t n = strlen(key);
     for (const char *line = text; line; line = strchr(line, '\n')) {
         if (*line == '\n') line++;
-        if (strncmp(line, key, n)) continue;
+        if (strncmp(line, key, n) != 0) continue;
         char *end = NULL;
         *out = strtoull(line + n, &end, 10);
         return end != line + n;

@@ -61,16 +61,16 @@ static void list_layer(struct tr_params *p, int64_t l)
 {
     const struct tr_arch *a = &p->arch;
     const int64_t Q = a->H * a->D;
-    const int64_t KV = a->Kv * a->D;
+    const int64_t kv = a->Kv * a->D;
     inner(p, l, "input_layernorm.weight", TR_PARAM_VECTOR, a->d, 0);
     inner(p, l, "self_attn.q_proj.weight", TR_PARAM_MATRIX, Q, a->d);
-    inner(p, l, "self_attn.k_proj.weight", TR_PARAM_MATRIX, KV, a->d);
-    inner(p, l, "self_attn.v_proj.weight", TR_PARAM_MATRIX, KV, a->d);
+    inner(p, l, "self_attn.k_proj.weight", TR_PARAM_MATRIX, kv, a->d);
+    inner(p, l, "self_attn.v_proj.weight", TR_PARAM_MATRIX, kv, a->d);
     inner(p, l, "self_attn.o_proj.weight", TR_PARAM_MATRIX, a->d, Q);
     if (a->qkv_bias) {
         inner(p, l, "self_attn.q_proj.bias", TR_PARAM_VECTOR, Q, 0);
-        inner(p, l, "self_attn.k_proj.bias", TR_PARAM_VECTOR, KV, 0);
-        inner(p, l, "self_attn.v_proj.bias", TR_PARAM_VECTOR, KV, 0);
+        inner(p, l, "self_attn.k_proj.bias", TR_PARAM_VECTOR, kv, 0);
+        inner(p, l, "self_attn.v_proj.bias", TR_PARAM_VECTOR, kv, 0);
     }
     if (a->o_bias) inner(p, l, "self_attn.o_proj.bias", TR_PARAM_VECTOR, a->d, 0);
     inner(p, l, "post_attention_layernorm.weight", TR_PARAM_VECTOR, a->d, 0);
@@ -253,7 +253,9 @@ void tr_params_unpack(const struct tr_exec *ex, const struct tr_param *p,
                       const float *flat, float *hf)
 {
     if (p->kind == TR_PARAM_MATRIX) {
-        struct tr_mat m = tr_param_matrix(ex, p, (float *)(uintptr_t)flat);
+        float *from = NULL;
+        memcpy(&from, &flat, sizeof from); /* a matrix that is only read */
+        struct tr_mat m = tr_param_matrix(ex, p, from);
         tr_mat_unpack(ex, &m, hf);
     } else {
         memcpy(hf, flat + p->at, (size_t)tr_param_elements(p) * sizeof *hf);

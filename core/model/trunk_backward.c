@@ -38,8 +38,8 @@ struct pull {
 static void pull_weight(const struct pull *u, const struct tr_param *weight,
                         const struct tr_param *bias, const float *dy, const float *x)
 {
-    struct tr_mat dW = tr_param_matrix(u->p->ex, weight, u->grad);
-    tr_linear_dw(u->p->ex, dy, x, u->p->T, &dW);
+    struct tr_mat dw = tr_param_matrix(u->p->ex, weight, u->grad);
+    tr_linear_dw(u->p->ex, dy, x, u->p->T, &dw);
     if (bias) tr_linear_db(u->p->ex, dy, u->p->T, bias->N, u->grad + bias->at);
 }
 
@@ -118,7 +118,8 @@ void tr_trunk_backward(struct tr_trunk *t, const struct tr_exec *ex,
 {
     const int64_t L = t->arch.L;
     struct tr_pass p;
-    struct pull u = {.p = &p, .y = &t->arrays[L - 1], .back = &t->back, .grad = grad};
+    struct pull u = {.p = &p, .y = &t->arrays[L - 1], .back = &t->back};
+    u.grad = grad;
     assert(t->size.training);
     enum tr_status st = tr_trunk_pass(t, ex, w, b, &p, NULL);
     assert(st == TR_OK); /* forward took this batch */

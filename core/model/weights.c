@@ -98,7 +98,7 @@ void tr_weights_refresh(struct tr_weights *w, const struct tr_exec *ex,
     if (!w->bf16) {
         tr_arena_fini(&w->arena); /* untouched so far, or evaluators' weights given up */
         w->borrowed = true;
-        w->f32 = (float *)(uintptr_t)masters; /* only read from here on */
+        memcpy(&w->f32, &masters, sizeof w->f32); /* only read from here on */
         return;
     }
     for (int64_t i = 0; i < tr_params_count(w->params); i++) {
@@ -335,6 +335,7 @@ enum tr_status tr_weights_chunk_digests(const struct tr_weights *w,
 {
     int64_t n = tr_weights_chunks(w);
     enum tr_status st = TR_OK;
+    assert(n > 0);
     enum tr_status *status = calloc((size_t)n, sizeof *status);
     if (!status) return tr_err_set(err, TR_NOMEM, "digest of %lld chunks", (long long)n);
     struct hash_job job = {w, out, status};
@@ -383,7 +384,9 @@ enum tr_status tr_weights_digest_of(const struct tr_weights *w,
 enum tr_status tr_weights_digest(const struct tr_weights *w, const struct tr_exec *ex,
                                  struct tr_digest *out, struct tr_err *err)
 {
-    struct tr_digest *chunk = calloc((size_t)tr_weights_chunks(w), sizeof *chunk);
+    const int64_t n = tr_weights_chunks(w);
+    assert(n > 0);
+    struct tr_digest *chunk = calloc((size_t)n, sizeof *chunk);
     if (!chunk) return tr_err_set(err, TR_NOMEM, "digest of the weights: no memory");
     enum tr_status st = tr_weights_chunk_digests(w, ex, chunk, err);
     if (st == TR_OK) st = tr_weights_digest_of(w, chunk, out, err);
