@@ -54,8 +54,8 @@ double tr_exp(double x)
 /* log m = 2 atanh(s), s = (m - 1) / (m + 1), |s| <= 0.1716: 2 (s + s^3/3 + s^5/5 + ...). */
 double tr_log(double x)
 {
-    if (x != x || x < 0.0) return NAN;
-    if (x == 0.0) return -INFINITY;
+    if (x != x || x < 0.0) return (double)NAN;
+    if (x == 0.0) return -(double)INFINITY;
     if (x > 1.79769313486231571e308) return x;
     double lift = x < 2.2250738585072014e-308 ? 4503599627370496.0 : 1.0;
     double less = lift > 1.0 ? 52.0 : 0.0;
@@ -138,7 +138,7 @@ double tr_sin(double x)
 {
     double r;
     double tail;
-    if (!(x >= -1073741824.0 && x <= 1073741824.0)) return NAN;
+    if (!(x >= -1073741824.0 && x <= 1073741824.0)) return (double)NAN;
     switch (reduced(x, &r, &tail)) {
     case 0:
         return sine(r, tail);
@@ -155,7 +155,7 @@ double tr_cos(double x)
 {
     double r;
     double tail;
-    if (!(x >= -1073741824.0 && x <= 1073741824.0)) return NAN;
+    if (!(x >= -1073741824.0 && x <= 1073741824.0)) return (double)NAN;
     switch (reduced(x, &r, &tail)) {
     case 0:
         return cosine(r, tail);

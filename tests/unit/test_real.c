@@ -184,7 +184,7 @@ static void f64_is_within_its_bound(void **state)
 static void f64_edges(void **state)
 {
     (void)state;
-    assert_true(tr_exp(0) == 1 && tr_exp(-INFINITY) == 0 && isinf(tr_exp(INFINITY)));
+    assert_true(tr_exp(0) == 1 && tr_exp(-HUGE_VAL) == 0 && isinf(tr_exp(HUGE_VAL)));
     assert_true(isinf(tr_exp(710)) && tr_exp(-746) == 0 && isnan(tr_exp((double)NAN)));
     assert_true(tr_log(1) == 0 && tr_log(0) == -HUGE_VAL && isnan(tr_log(-1)));
     assert_true(tr_log(HUGE_VAL) == HUGE_VAL && isnan(tr_log((double)NAN)));
