@@ -75,7 +75,7 @@ static void settings_reach_their_schedule(void **state)
     assert_int_equal(tr_schedule_set(&c, "min_lr_ratio", 0.5, &err), TR_OK);
     assert_true(fabs(tr_schedule_factor(&c, 100) - 0.5) < 1e-15);
     assert_int_equal(tr_schedule_set(&c, "nonsense", 1, &err), TR_BADARG);
-    assert_int_equal(tr_schedule_set(&c, "power", NAN, &err), TR_BADARG);
+    assert_int_equal(tr_schedule_set(&c, "power", (double)NAN, &err), TR_BADARG);
 
     assert_int_equal(tr_schedule_named("cosine_with_restarts", &c, &err), TR_OK);
     c.total = 100;
