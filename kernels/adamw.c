@@ -2,7 +2,6 @@
 
 #include <math.h>
 
-#include "kernels/real.h"
 #include "kernels/vector_ops.h"
 
 enum {
@@ -29,11 +28,20 @@ static void adamw_tile(void *ctx, int64_t tile, void *scratch)
     j->ops->adamw(&j->c, left < RUN ? left : RUN, j->g + i, j->p + i, j->m + i, j->v + i);
 }
 
+/* 1 - beta^t, beta^t by repeated multiplication, as tr_pow_int. From 2^-54 down the difference
+ * is 1 and stays 1, so late in a run the rest of the products need not be made. */
+static double bias(double beta, int64_t t)
+{
+    double power = 1;
+    for (; t > 0 && power >= 0x1p-54; t--) power *= beta;
+    return 1 - power;
+}
+
 void tr_adamw_step(const struct tr_exec *ex, const struct tr_adamw *cfg, float clip,
                    int64_t n, const float *g, float *p, float *m, float *v)
 {
-    const double bias1 = 1.0 - tr_pow_int(cfg->beta1, (long)cfg->t);
-    const double bias2 = 1.0 - tr_pow_int(cfg->beta2, (long)cfg->t);
+    const double bias1 = bias(cfg->beta1, cfg->t);
+    const double bias2 = bias(cfg->beta2, cfg->t);
     struct adamw_job j = {
         .ops = ex->k->vector,
         .c = {.clip = clip,

@@ -1,5 +1,6 @@
 #include "kernels/philox.h"
 
+#include <assert.h>
 #include <math.h>
 
 #include "kernels/real.h"
@@ -73,6 +74,7 @@ void tr_philox_permutation(struct tr_philox key, uint32_t stream, uint32_t epoch
                            int64_t n, int64_t *out)
 {
     struct words w = {.key = key, .stream = stream, .epoch = epoch};
+    assert(n >= 0 && n <= UINT32_MAX);
     for (int64_t i = 0; i < n; i++) out[i] = i;
     for (int64_t i = n - 1; i > 0; i--) {
         const int64_t j = bounded(&w, (uint32_t)(i + 1));
