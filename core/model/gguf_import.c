@@ -164,6 +164,7 @@ static void block_tile(void *ctx, int64_t tile, void *scratch)
 /* A matrix goes row by row, and so does a vector whose elements are turned; others are one row. */
 static struct block whole(const struct import *im, const struct source *s)
 {
+    assert(s->p && s->t);
     if (s->p->K) return (struct block){im, s, 0, s->p->N, s->p->K};
     if (s->turned) return (struct block){im, s, 0, s->p->N, 1};
     return (struct block){im, s, 0, 1, s->p->N};
