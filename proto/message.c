@@ -46,7 +46,7 @@ static const struct tr_field hello_field[] = {
     {"incarnation", TR_FIELD_INT, HELLO(incarnation), 0, 9.2e18, NULL, false},
     {"holds", TR_FIELD_DIGESTS, HELLO(holds), 0, 0, NULL, false},
     {"credits", TR_FIELD_INT, HELLO(credits), 1, TR_CREDITS_MAX, NULL, false},
-    {"threads", TR_FIELD_INT, HELLO(threads), 1, 1 << 16, NULL, true},
+    {"threads", TR_FIELD_INT, HELLO(threads), 0, 1 << 16, NULL, true},
     {"isa", TR_FIELD_TEXT, HELLO(isa), 0, 15, NULL, true},
     {"math", TR_FIELD_TEXT, HELLO(math), 0, 15, NULL, true},
 };

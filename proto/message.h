@@ -56,7 +56,7 @@ struct tr_hello {
     struct tr_digests
         holds;       /* weights it can answer with; of a learner also its lineage */
     int64_t credits; /* units it wants in hand at a time */
-    int64_t threads;
+    int64_t threads; /* 0: not said */
     char isa[16], math[16];
 };
 
