@@ -1,4 +1,5 @@
 /* The KV cache: its log-probs are those of the training forward, however tokens come in. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -215,6 +216,44 @@ static void a_dry_pool_changes_nothing(void **state)
     tiny_close(&m);
 }
 
+/* A page keeps nothing of who had it before, not even a NaN. */
+static void pages_are_handed_on_clean(void **state)
+{
+    (void)state;
+    struct tiny m;
+    struct tiny_batch t;
+    const int64_t length[] = {90};
+    const struct tr_arch *a = &tiny_archs[1].arch;
+    float *logits = NULL;
+    int64_t slot = 0;
+    assert_true(tiny_open(&m, a, 4, NULL, 2, TR_MATH_EXACT, false));
+    tiny_batch_open(&t, a->V, 8, 1, length);
+    float *want = trained(&m, &t);
+    struct tr_decode *d = cache(&m, 90, 2);
+    const struct tr_param *norm = tr_params_layer(m.params, 0)->norm1;
+    const float kept = m.masters[norm->at];
+    const struct tr_decode_input all = {0, 90, t.token};
+
+    m.masters[norm->at] =
+        NAN; /* the masters are the weights: all keys and values are NaN */
+    assert_int_equal(tr_decode_enter(d, &slot, NULL), TR_OK);
+    assert_int_equal(tr_decode_step(d, &m.ex, m.w, &all, 1, &logits, NULL), TR_OK);
+    assert_true(isnan(logits[0]));
+    tr_decode_leave(d, slot);
+
+    m.masters[norm->at] = kept;
+    assert_int_equal(tr_decode_enter(d, &slot, NULL), TR_OK);
+    for (int64_t at = 0; at < 90; at += 9) {
+        const struct tr_decode_input in = {slot, 9, t.token + at};
+        assert_int_equal(tr_decode_step(d, &m.ex, m.w, &in, 1, &logits, NULL), TR_OK);
+        expect(&m, "after NaN", &t, at + 8, logits, want);
+    }
+    tr_decode_destroy(d);
+    free(want);
+    tiny_batch_close(&t);
+    tiny_close(&m);
+}
+
 static void bad_steps_are_refused(void **state)
 {
     (void)state;
@@ -270,6 +309,7 @@ int main(void)
         cmocka_unit_test(however_a_prompt_is_cut),
         cmocka_unit_test(sequences_come_and_go),
         cmocka_unit_test(a_dry_pool_changes_nothing),
+        cmocka_unit_test(pages_are_handed_on_clean),
         cmocka_unit_test(bad_steps_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

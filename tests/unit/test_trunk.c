@@ -323,6 +323,28 @@ static void a_row_depends_on_its_own_sequence_only(void **state)
     }
 }
 
+/* Pages and arrays keep nothing of an earlier batch, not even a NaN. */
+static void a_batch_of_nan_leaves_nothing_behind(void **state)
+{
+    (void)state;
+    for (int recompute = 0; recompute < 2; recompute++) {
+        const struct setting c = {.threads = 1, .recompute = recompute};
+        struct bench t[2];
+        for (int k = 0; k < 2; k++)
+            assert_true(bench_open(&t[k], &tiny_archs[1].arch, &c));
+        const struct tr_param *norm = tr_params_layer(t[1].m.params, 0)->norm1;
+        const float kept = t[1].m.masters[norm->at];
+        t[1].m.masters[norm->at] = NAN;
+        step(&t[1], 2, 3); /* the longest sequence, alone */
+        assert_true(isnan(t[1].logp[t[1].batch.start[2]]));
+        t[1].m.masters[norm->at] = kept;
+        memset(t[1].grad, 0, (size_t)(t[1].total + t[1].embed) * sizeof(float));
+        for (int k = 0; k < 2; k++) step(&t[k], 0, S);
+        same_bits("after NaN", &t[0], &t[1]);
+        for (int k = 0; k < 2; k++) bench_close(&t[k]);
+    }
+}
+
 /* OpenBLAS maths is another order: close, not equal. */
 static void openblas_stays_within_tolerance(void **state)
 {
@@ -459,6 +481,7 @@ int main(void)
         cmocka_unit_test(splitting_into_micro_batches_changes_no_bit),
         cmocka_unit_test(recompute_threads_and_isa_change_no_bit),
         cmocka_unit_test(a_row_depends_on_its_own_sequence_only),
+        cmocka_unit_test(a_batch_of_nan_leaves_nothing_behind),
         cmocka_unit_test(openblas_stays_within_tolerance),
         cmocka_unit_test(stations_are_shown_in_order),
         cmocka_unit_test(a_step_allocates_nothing),

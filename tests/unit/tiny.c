@@ -200,9 +200,9 @@ void tiny_step(const struct tiny *m, struct tr_trunk *trunk, struct tr_head *hea
         tr_trunk_forward(trunk, &m->ex, m->w, b, NULL, NULL, &hidden, NULL);
     assert(st == TR_OK);
     tr_value_forward(&m->ex, m->w, hidden, row, b->T, out->value);
-    tr_head_train(head, &m->ex, m->w, hidden, &r, weigh, &keep, dhidden, out->grad);
     tr_value_backward(&m->ex, m->w, hidden, row, b->T, loss->value_coef, dhidden,
                       out->grad);
+    tr_head_train(head, &m->ex, m->w, hidden, &r, weigh, &keep, dhidden, out->grad);
     tr_trunk_backward(trunk, &m->ex, m->w, b, dhidden, out->grad, out->embed_grad);
     free(row);
     free(dhidden);
