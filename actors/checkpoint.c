@@ -51,9 +51,10 @@ static enum tr_status layout_init(struct layout *y, const struct tr_params *para
     }
     y->hf = malloc((size_t)most * sizeof *y->hf);
     if (!y->tensor || !y->name || !y->hf) {
+        tr_err_set(err, TR_NOMEM, "optimizer.safetensors: %lld tensors",
+                   (long long)y->count);
         layout_fini(y);
-        return tr_err_set(err, TR_NOMEM, "optimizer.safetensors: %lld tensors",
-                          (long long)y->count);
+        return TR_NOMEM;
     }
     y->tensor[2 * n] = (struct tr_st_tensor){
         .name = "t", .dtype = TR_ST_I64, .rank = 1, .shape = {1}, .count = 1};
@@ -269,18 +270,19 @@ struct folders {
 static struct folders survey(const char *run, int64_t keep)
 {
     struct folders f = {.last = -1, .oldest = -1, .part = -1};
-    DIR *d = opendir(run);
-    const struct dirent *e = NULL;
-    while (d && (e = readdir(d))) {
+    struct dirent **e = NULL;
+    int entries = scandir(run, &e, NULL, NULL);
+    for (int i = 0; i < entries; i++) {
         bool part = false;
-        int64_t n = step_of(e->d_name, &part);
+        int64_t n = step_of(e[i]->d_name, &part);
+        free(e[i]);
         if (n >= 0 && part) f.part = n;
         if (n < 0 || part) continue;
         f.whole++;
         if (n > f.last) f.last = n;
         if (n != keep && (f.oldest < 0 || n < f.oldest)) f.oldest = n;
     }
-    if (d) closedir(d);
+    free(e);
     return f;
 }
 

@@ -108,6 +108,15 @@ static void tokens_loss(void *ctx, int64_t i0, int64_t k, const float *logp,
     }
 }
 
+static bool same_bits(float a, float b)
+{
+    uint32_t x;
+    uint32_t y;
+    memcpy(&x, &a, sizeof x);
+    memcpy(&y, &b, sizeof y);
+    return x == y;
+}
+
 static void policy_loss(void *ctx, int64_t i0, int64_t k, const float *logp,
                         const float *entropy, float *dlogp)
 {
@@ -115,7 +124,7 @@ static void policy_loss(void *ctx, int64_t i0, int64_t k, const float *logp,
     const struct tr_sequences *q = &s->task->seq;
     for (int64_t i = 0; i < k; i++) {
         int64_t at = predicted(s, i0 + i);
-        s->mismatch_bits += memcmp(&logp[i], &q->old_logp[at], sizeof *logp) != 0;
+        s->mismatch_bits += !same_bits(logp[i], q->old_logp[at]);
         s->ppo.entropy += (double)entropy[i];
         dlogp[i] = tr_ppo_policy(&s->ppo, s->task->clip, s->task->divisor, logp[i],
                                  q->old_logp[at], q->advantage[at]);

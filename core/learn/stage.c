@@ -36,8 +36,8 @@ static enum tr_status make_room(struct tr_stage_plan *p, struct tr_err *err)
     p->order = calloc((size_t)N, sizeof *p->order);
     p->start = calloc((size_t)step * 2 + 1, sizeof *p->start);
     p->read_at = calloc((size_t)step * 2, sizeof *p->read_at);
-    p->token = calloc(tokens, sizeof *p->token);
-    p->label = calloc(tokens, sizeof *p->label);
+    p->token = calloc(tokens + 1, sizeof *p->token);
+    p->label = calloc(tokens + 1, sizeof *p->label);
     if (!p->order || !p->start || !p->read_at || !p->token || !p->label)
         return tr_err_set(err, TR_NOMEM, "a step of %lld samples of up to %lld tokens",
                           (long long)step, (long long)p->longest);
