@@ -31,10 +31,10 @@
 
 enum {
     DEPTH = 384,    /* of a block, at most */
-    ROWS = 288,     /* of an A block */
+    ROWS = 576,     /* of an A block */
     PANELS = 64,    /* of a tile, at most */
     GROUP = 4,      /* of a B block that is turned or copied: 256 bytes of a row of dy */
-    AHEAD = 8,      /* rows by which copying runs behind prefetching */
+    AHEAD = 20,     /* rows by which copying runs behind prefetching */
     EDGE_ROWS = 16, /* no row of kernels has longer strips */
     B_FLOATS = GROUP * DEPTH * TR_LANES,
     A_FLOATS = ROWS * DEPTH,
@@ -64,6 +64,7 @@ struct product {
 
     float *c;
     int64_t c_row, c_panel;
+    bool packed;       /* A is packed, strip by strip; otherwise read where it lies */
     bool more;         /* C's chains are continued */
     const float *bias; /* [width] or NULL, added to the finished C */
 
@@ -158,22 +159,33 @@ static void b_copy(const struct product *q, int64_t p, int64_t panels, int64_t d
 
 /* ---- A blocks ---- */
 
-/* Rows r0 .. r1-1 go in strips of nearly equal size: strip i of g begins at r(i). Equal, because
- * a strip of one or two rows costs nearly as much as one of six. */
-static int64_t strip_at(struct range r, int64_t strips, int64_t i)
+/* Rows from .. of a tile in strips of nearly equal size: `longer` strips of least + 1 rows, then
+ * strips of `least`. Equal, because a strip of one or two rows costs nearly as much as one of
+ * six. */
+struct cuts {
+    int64_t from, count, least, longer;
+};
+
+static struct cuts cuts_of(const struct product *q, struct range r)
 {
-    return r.from + (r.to - r.from) * i / strips;
+    const int64_t rows = r.to - r.from, count = ceil_div(rows, q->ops->rows);
+    return (struct cuts){r.from, count, rows / count, rows % count};
+}
+
+/* The first row of strip i. */
+static int64_t strip_at(const struct cuts *c, int64_t i)
+{
+    return c->from + i * c->least + at_most(i, c->longer);
 }
 
 /* A's block is [strip][depth][rows of the strip]. */
-static void a_pack(const struct product *q, struct range r, int64_t strips, int64_t d,
+static void a_pack(const struct product *q, const struct cuts *c, int64_t d,
                    int64_t depth, float *out)
 {
-    for (int64_t i = 0; i < strips; i++) {
-        const int64_t row = strip_at(r, strips, i);
-        q->ops->pack(q->a + row * q->a_row + d, q->a_row,
-                     (int)(strip_at(r, strips, i + 1) - row), depth,
-                     out + (row - r.from) * depth);
+    for (int64_t i = 0; i < c->count; i++) {
+        const int64_t row = strip_at(c, i), next = strip_at(c, i + 1);
+        q->ops->pack(q->a + row * q->a_row + d, q->a_row, (int)(next - row), depth,
+                     out + (row - c->from) * depth);
     }
 }
 
@@ -194,21 +206,21 @@ static void copy_few(const float *from, int64_t n, float *to)
 
 /* dw: A's rows are x's columns. Several strips at once, because they share x's cache lines, and
  * with a stride of a power of two those would be gone before the next strip came. */
-static void a_copy(const struct product *q, struct range r, int64_t strips, int64_t d,
+static void a_copy(const struct product *q, const struct cuts *c, int64_t d,
                    int64_t depth, float *out)
 {
     enum { BESIDE = 8 };
-    for (int64_t first = 0; first < strips; first += BESIDE) {
-        const int64_t n = at_most(strips - first, BESIDE);
+    for (int64_t first = 0; first < c->count; first += BESIDE) {
+        const int64_t n = at_most(c->count - first, BESIDE);
         int64_t row[BESIDE + 1] = {0};
-        for (int64_t i = 0; i <= n; i++) row[i] = strip_at(r, strips, first + i);
+        for (int64_t i = 0; i <= n; i++) row[i] = strip_at(c, first + i);
         for (int64_t k = 0; k < depth; k++) {
             const float *from = q->a + (d + k) * q->a_row;
             if (k + AHEAD < depth)
                 foresee(from + AHEAD * q->a_row + row[0], row[n] - row[0]);
             for (int64_t i = 0; i < n; i++)
                 copy_few(from + row[i], row[i + 1] - row[i],
-                         out + (row[i] - r.from) * depth + k * (row[i + 1] - row[i]));
+                         out + (row[i] - c->from) * depth + k * (row[i + 1] - row[i]));
         }
     }
 }
@@ -293,68 +305,88 @@ static const char *b_at(const struct product *q, int64_t j, int64_t d)
     return (const char *)q->b + (size_t)(j * q->b_stride + d * TR_LANES) * size;
 }
 
-/* Strip i of `strips` on panel j brings its share of the panels that come next nearer, so that
- * memory works while the multipliers do: panel j + s->panels, or the first of the next block
- * of depth. */
-static void look_ahead(const struct product *q, struct range p, int64_t j, int64_t d,
-                       int64_t i, int64_t strips, struct tr_strip *s)
+/* What the strips at work bring nearer for those to come, so that memory works while the
+ * multipliers do: pieces of `lines` cache lines, `stride` bytes apart, `share` lines a strip. */
+struct ahead {
+    const char *at;
+    int64_t stride, lines, line, left, share;
+};
+
+/* Panels of W as they lie in memory: those that come after panel j .. of a block of depth, or
+ * the first of the next block. */
+static struct ahead ahead_of_panels(const struct product *q, struct range p, int64_t j,
+                                    int64_t d, int64_t strips)
 {
-    const int64_t line_steps = q->b_bf16 ? 2 : 1; /* of depth */
-    j += s->panels;
+    j += q->ops->panels;
     if (j >= p.to) {
         j = p.from;
         d += q->block;
     }
-    if (d >= q->depth) return;
-    const int64_t panels = at_most(p.to - j, s->panels);
+    if (d >= q->depth) return (struct ahead){0};
+    const int64_t panels = at_most(p.to - j, q->ops->panels);
     const int64_t depth = at_most(q->depth - d, q->block);
-    const int64_t lines = ceil_div(depth, line_steps);
-    const int64_t first = panels * lines * i / strips,
-                  end = panels * lines * (i + 1) / strips;
-    s->b_soon = b_at(q, j + first / lines, d + first % lines * line_steps);
-    s->soon_lines = at_most(end - first, lines - first % lines);
+    const int64_t lines = q->b_bf16 ? ceil_div(depth, 2) : depth;
+    return (struct ahead){.at = b_at(q, j, d),
+                          .stride = b_at(q, 1, 0) - b_at(q, 0, 0),
+                          .lines = lines,
+                          .left = panels * lines,
+                          .share = ceil_div(panels * lines, strips)};
 }
 
-/* The same for W's blocks that will be turned: those of the next group, spread over the strips
- * of this one. Blocks side by side in a panel of W are one piece of memory. */
-static void look_ahead_turned(const struct product *q, struct range p, int64_t j,
-                              int64_t d, int64_t i, int64_t strips, struct tr_strip *s)
+/* Blocks of W that will be turned: those of the group after g, which in each panel of W are one
+ * piece of memory. */
+static struct ahead ahead_of_turned(const struct product *q, struct range p, int64_t g,
+                                    int64_t d, int64_t strips)
 {
-    const int64_t group = (j - p.from) / q->group, panel = (j - p.from) % q->group;
-    const int64_t next = p.from + (group + 1) * q->group;
-    const int64_t at = panel * strips + i * s->panels;
-    if (next >= p.to) return;
-    const int64_t piece = TR_LANES * at_most(p.to - next, q->group) / (q->b_bf16 ? 2 : 1);
-    const int64_t lines = ceil_div(s->depth, TR_LANES) * piece;
-    const int64_t first = lines * at / (q->group * strips);
-    const int64_t end = lines * (at + s->panels) / (q->group * strips);
-    const size_t size = q->b_bf16 ? sizeof(uint16_t) : sizeof(float);
-    s->b_soon = (const char *)q->b +
-                (size_t)((d / TR_LANES + first / piece) * q->b_stride +
-                         next * TR_LANES * TR_LANES) *
-                    size +
-                first % piece * 64;
-    s->soon_lines = at_most(end - first, piece - first % piece);
+    const int64_t next = g + q->group, panels = at_most(p.to - next, q->group);
+    if (panels <= 0) return (struct ahead){0};
+    const int64_t pieces = ceil_div(at_most(q->depth - d, q->block), TR_LANES);
+    const int64_t lines = TR_LANES * panels / (q->b_bf16 ? 2 : 1);
+    return (struct ahead){.at = b_at(q, d / TR_LANES, next * TR_LANES),
+                          .stride = b_at(q, 1, 0) - b_at(q, 0, 0),
+                          .lines = lines,
+                          .left = pieces * lines,
+                          .share = ceil_div(pieces * lines, strips)};
 }
 
-/* All strips of a block of rows on panels j .. of one block of depth, which lie at b. */
-static void strips_on(const struct product *q, struct range r, struct range p, int64_t j,
-                      int64_t d, struct tr_strip s, bool packed, const struct scratch *t)
+/* The next panel of a group that has been made, which lies in a farther cache. */
+static struct ahead ahead_of_made(const struct product *q, const struct tr_strip *s,
+                                  int64_t strips)
 {
-    const int64_t strips = ceil_div(r.to - r.from, q->ops->rows);
-    for (int64_t i = 0; i < strips; i++) {
-        const int64_t row = strip_at(r, strips, i), next = strip_at(r, strips, i + 1);
+    const float *next = (const float *)s->b + s->panels * s->b_panel;
+    return (struct ahead){.at = (const char *)next,
+                          .stride = s->b_panel * (int64_t)sizeof *next,
+                          .lines = s->depth,
+                          .left = s->depth * q->ops->panels,
+                          .share = ceil_div(s->depth * q->ops->panels, strips)};
+}
+
+static void look_ahead(struct ahead *a, struct tr_strip *s)
+{
+    s->b_soon = NULL;
+    s->soon_lines = 0;
+    if (a->left <= 0) return;
+    s->b_soon = a->at + a->line * 64;
+    s->soon_lines = at_most(a->share, a->lines - a->line);
+    a->line += s->soon_lines;
+    a->left -= s->soon_lines;
+    if (a->line < a->lines) return;
+    a->line = 0;
+    a->at += a->stride;
+}
+
+/* All strips of a block of rows on the panels j .. of one block of depth, which lie at s.b. */
+static void strips_on(const struct product *q, const struct cuts *c, int64_t j, int64_t d,
+                      struct tr_strip s, struct ahead *ahead, const struct scratch *t)
+{
+    for (int64_t i = 0; i < c->count; i++) {
+        const int64_t row = strip_at(c, i), next = strip_at(c, i + 1);
+        const float *soon = q->c + next * q->c_row + j * q->c_panel;
         s.rows = (int)(next - row);
-        s.a = packed ? t->a + (row - r.from) * s.depth : q->a + row * q->a_row + d;
-        s.c_soon =
-            s.more && i + 1 < strips ? q->c + next * q->c_row + j * q->c_panel : NULL;
-        s.b_soon = NULL;
-        s.soon_lines = 0;
-        if (!q->b_make || q->b_make == b_widen)
-            look_ahead(q, p, j, d, i, strips, &s);
-        else if (q->b_make == b_turn)
-            look_ahead_turned(q, p, j, d, i, strips, &s);
-        run_strip(q, packed ? q->ops->packed : q->ops->direct, s, row, j, t);
+        s.a = q->packed ? t->a + (row - c->from) * s.depth : q->a + row * q->a_row + d;
+        s.c_soon = s.more && i + 1 < c->count ? soon : NULL;
+        look_ahead(ahead, &s);
+        run_strip(q, q->packed ? q->ops->packed : q->ops->direct, s, row, j, t);
     }
 }
 
@@ -362,22 +394,29 @@ static void strips_on(const struct product *q, struct range r, struct range p, i
 static void rows_block(const struct product *q, struct range r, struct range p, int64_t d,
                        const struct scratch *t)
 {
-    const int64_t strips = ceil_div(r.to - r.from, q->ops->rows);
-    const bool packed = q->a_turned || r.to - r.from > FEW;
+    const struct cuts c = cuts_of(q, r);
     const int64_t group = q->b_make ? q->group : p.to - p.from;
+    struct ahead ahead = {0};
     struct tr_strip s = {.depth = at_most(q->depth - d, q->block),
                          .a_row = q->a_row,
                          .b_panel = q->b_make ? DEPTH * TR_LANES : q->b_stride,
                          .more = q->more || d > 0};
-    if (packed) (q->a_turned ? a_copy : a_pack)(q, r, strips, d, s.depth, t->a);
+    if (q->packed) (q->a_turned ? a_copy : a_pack)(q, &c, d, s.depth, t->a);
     for (int64_t g = p.from; g < p.to; g += group) {
         const int64_t end = at_most(p.to, g + group);
         if (q->b_make) q->b_make(q, g, end - g, d, s.depth, t->b);
+        if (q->b_make == b_turn)
+            ahead = ahead_of_turned(q, p, g, d, c.count * group / q->ops->panels);
         for (int64_t j = g; j < end; j += q->ops->panels) {
             s.panels = at_most(end - j, q->ops->panels);
             s.b = q->b_make ? t->b + (j - g) * DEPTH * TR_LANES
-                            : (const float *)(const void *)b_at(q, j, d);
-            strips_on(q, r, p, j, d, s, packed, t);
+                            : (const void *)b_at(q, j, d);
+            if (!q->b_make || q->b_make == b_widen)
+                ahead = ahead_of_panels(q, p, j, d, c.count);
+            else if (q->b_make == b_copy)
+                ahead = j + s.panels < end ? ahead_of_made(q, &s, c.count)
+                                           : (struct ahead){0};
+            strips_on(q, &c, j, d, s, &ahead, t);
         }
     }
 }
@@ -408,7 +447,8 @@ static void product_tile(void *ctx, int64_t tile, void *scratch)
  * themselves, packing A, making B or at least fetching it from memory, and being claimed. */
 static double tile_cost(const struct product *q, int64_t rows, int64_t panels)
 {
-    const double a = rows > FEW || q->a_turned ? 0.8 : 0, b = q->b_make ? 7 : 3;
+    const double a = q->a_turned ? 1.5 : q->packed ? 0.8 : 0;
+    const double b = q->a_turned ? 16 : q->b_make ? 7 : 3;
     return (double)(rows * panels) + a * (double)rows + b * (double)panels +
            1000.0 / (double)(q->depth + 1);
 }
@@ -442,6 +482,7 @@ static void run(const struct tr_exec *ex, struct product *q)
     /* Blocks of nearly equal depth: whole multiples of 16, because dx turns 16x16 blocks. */
     q->block = ceil_div(q->depth, at_least(ceil_div(q->depth, DEPTH), 1));
     q->block = at_least(ceil_div(q->block, TR_LANES), 1) * TR_LANES;
+    q->packed = q->a_turned || q->rows > FEW;
     cut(q, tr_team_threads(ex->team));
     tr_team_run(ex->team,
                 ceil_div(q->rows, q->rows_step) *

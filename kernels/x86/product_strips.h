@@ -30,13 +30,15 @@ INLINE VEC load_b(const void *b, int64_t at, enum b_type type)
 /* One step of depth for R rows and P panels; A's element (r, d) is at
  * a[r * a_row + d * a_step]. R, P, type and a_step are constants where this is called, so that
  * every loop but the one over d vanishes. */
-INLINE void step(VEC acc[MOST_ROWS][MOST_PANELS * PER], const struct tr_strip *s, int64_t p,
-                 int64_t d, int R, int P, enum b_type type, int64_t a_row, int64_t a_step)
+INLINE void step(VEC acc[MOST_ROWS][MOST_PANELS * PER], const struct tr_strip *s,
+                 int64_t p, int64_t d, int R, int P, enum b_type type, int64_t a_row,
+                 int64_t a_step)
 {
     VEC w[MOST_PANELS * PER];
-    UNROLL for (int v = 0; v < P * PER; v++)
-        w[v] = load_b(s->b, (p + v / PER) * s->b_panel + d * TR_LANES + v % PER * WIDTH, type);
-    UNROLL for (int r = 0; r < R; r++) {
+    UNROLL for (int v = 0; v < P * PER; v++) w[v] =
+        load_b(s->b, (p + v / PER) * s->b_panel + d * TR_LANES + v % PER * WIDTH, type);
+    UNROLL for (int r = 0; r < R; r++)
+    {
         const VEC x = vec_all(s->a[r * a_row + d * a_step]);
         UNROLL for (int v = 0; v < P * PER; v++) acc[r][v] = vec_fma(x, w[v], acc[r][v]);
     }
@@ -48,11 +50,10 @@ INLINE void strip(const struct tr_strip *s, int64_t p, int R, int P, enum b_type
 {
     VEC acc[MOST_ROWS][MOST_PANELS * PER];
     float *c = s->c + p * s->c_panel;
-    UNROLL for (int r = 0; r < R; r++)
-        UNROLL for (int v = 0; v < P * PER; v++)
-            acc[r][v] = s->more ? vec_load(c + r * s->c_row + v / PER * s->c_panel +
-                                           v % PER * WIDTH)
-                                : vec_zero();
+    UNROLL for (int r = 0; r < R; r++) UNROLL for (int v = 0; v < P * PER; v++)
+        acc[r][v] =
+            s->more ? vec_load(c + r * s->c_row + v / PER * s->c_panel + v % PER * WIDTH)
+                    : vec_zero();
     if (s->c_soon)
         UNROLL for (int r = 0; r < R; r++)
             _mm_prefetch((const char *)(s->c_soon + r * s->c_row), _MM_HINT_T0);
@@ -66,9 +67,8 @@ INLINE void strip(const struct tr_strip *s, int64_t p, int R, int P, enum b_type
         soon += soon < soon_end ? 64 : 0;
     }
     if (d < s->depth) step(acc, s, p, d, R, P, type, a_row, a_step);
-    UNROLL for (int r = 0; r < R; r++)
-        UNROLL for (int v = 0; v < P * PER; v++)
-            vec_store(c + r * s->c_row + v / PER * s->c_panel + v % PER * WIDTH, acc[r][v]);
+    UNROLL for (int r = 0; r < R; r++) UNROLL for (int v = 0; v < P * PER; v++)
+        vec_store(c + r * s->c_row + v / PER * s->c_panel + v % PER * WIDTH, acc[r][v]);
 }
 
 /* All panels of s, P at a time, and the rest as they can be had. */
@@ -148,23 +148,36 @@ INLINE void pack_2x4(const float *a, int64_t a_row, int64_t out_row, float *out)
     _mm_storeh_pi((__m64 *)(void *)(out + 3 * out_row), hi);
 }
 
-static void pack(const float *a, int64_t a_row, int rows, int64_t depth, float *out)
+/* R rows, constant where it is called. */
+INLINE void pack_rows(const float *a, int64_t a_row, int R, int64_t depth, float *out)
 {
     int64_t d = 0;
-    for (; d + 4 <= depth; d += 4) {
-        const float *from = a + d;
-        float *to = out + d * rows;
+    for (; d + 4 <= depth; d += 4, a += 4, out += 4 * R) {
         int r = 0;
-        for (; r + 4 <= rows; r += 4) pack_4x4(from + r * a_row, a_row, rows, to + r);
-        if (r + 2 <= rows) {
-            pack_2x4(from + r * a_row, a_row, rows, to + r);
+        UNROLL for (; r + 4 <= R; r += 4) pack_4x4(a + r * a_row, a_row, R, out + r);
+        if (r + 2 <= R) {
+            pack_2x4(a + r * a_row, a_row, R, out + r);
             r += 2;
         }
-        if (r < rows)
-            for (int i = 0; i < 4; i++) to[i * rows + r] = from[r * a_row + i];
+        if (r < R)
+            for (int i = 0; i < 4; i++) out[i * R + r] = a[r * a_row + i];
     }
-    for (; d < depth; d++)
-        for (int r = 0; r < rows; r++) out[d * rows + r] = a[r * a_row + d];
+    for (; d < depth; d++, a++, out += R)
+        for (int r = 0; r < R; r++) out[r] = a[r * a_row];
+}
+
+static void pack(const float *a, int64_t a_row, int rows, int64_t depth, float *out)
+{
+#define CASE(R, P)                                                                       \
+    case R:                                                                              \
+        pack_rows(a, a_row, R, depth, out);                                              \
+        break;
+    switch (rows) {
+        EACH_PACKED(CASE)
+    default:
+        break;
+    }
+#undef CASE
 }
 
 static void turn(const float *w, float *out)
