@@ -59,7 +59,7 @@ static void run_norm_no_r(const struct tr_exec *ex, struct bench *b)
 
 static void run_norm_back(const struct tr_exec *ex, struct bench *b)
 {
-    copy(b->out[1], b->in[2], b->d);
+    copy(b->out[1], b->w, b->d);
     tr_rmsnorm_backward(ex, b->in[0], b->in[1], b->w, b->r, b->T, b->d, 0, b->out[0],
                         b->out[1]);
 }
@@ -67,7 +67,7 @@ static void run_norm_back(const struct tr_exec *ex, struct bench *b)
 static void run_norm_back_add(const struct tr_exec *ex, struct bench *b)
 {
     copy(b->out[0], b->in[3], b->T * b->d);
-    copy(b->out[1], b->in[2], b->d);
+    copy(b->out[1], b->w, b->d);
     tr_rmsnorm_backward(ex, b->in[0], b->in[1], b->w, b->r, b->T, b->d, 1, b->out[0],
                         b->out[1]);
 }
@@ -349,7 +349,7 @@ static void dw_may_be_split_over_calls(void **state)
     for (int i = 0; i < e->rows * TEAMS; i++) {
         clear(&b);
         run_norm_back(&e->ex[i], &b);
-        copy(b.out[2], b.in[2], d);
+        copy(b.out[2], b.w, d);
         for (int c = 0; c < 3; c++)
             tr_rmsnorm_backward(&e->ex[i], b.in[0] + cut[c] * d, b.in[1] + cut[c] * d,
                                 b.w, b.r + cut[c], cut[c + 1] - cut[c], d, 0, b.out[3],
