@@ -109,7 +109,7 @@ static enum tr_status set_null(const struct tr_key *key, const char *where, void
         break;
     case TR_KEY_MAP:
     case TR_KEY_ANY:
-        *(const json_t **)field = NULL;
+        *(json_t **)field = NULL;
         break;
     case TR_KEY_BOOL:
     case TR_KEY_WORD:
@@ -120,9 +120,8 @@ static enum tr_status set_null(const struct tr_key *key, const char *where, void
 }
 
 /* Fills the field of an honoured key. */
-static enum tr_status set(struct tr_options *o, const struct tr_key *key,
-                          const json_t *value, const char *where, bool is_default,
-                          struct tr_err *err)
+static enum tr_status set(struct tr_options *o, const struct tr_key *key, json_t *value,
+                          const char *where, bool is_default, struct tr_err *err)
 {
     void *field = (char *)o + key->at;
     if (json_is_null(value)) {
@@ -151,10 +150,10 @@ static enum tr_status set(struct tr_options *o, const struct tr_key *key,
         return set_word(key, value, where, is_default, field, err);
     case TR_KEY_MAP:
         if (!json_is_object(value)) return wrong(where, key, "a map", value, err);
-        *(const json_t **)field = value;
+        *(json_t **)field = value;
         break;
     case TR_KEY_ANY:
-        *(const json_t **)field = value;
+        *(json_t **)field = value;
         break;
     }
     return TR_OK;

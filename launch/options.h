@@ -39,7 +39,7 @@ enum tr_key_kind {
     TR_KEY_REAL, /* double; null is 0 */
     TR_KEY_TEXT, /* const char *; null is NULL */
     TR_KEY_WORD, /* int: the place in `words`, those marked ! included */
-    TR_KEY_MAP,  /* const json_t *; null is NULL */
+    TR_KEY_MAP,  /* json_t *; null is NULL */
     TR_KEY_ANY,  /* anything: noted and refused keys only */
 };
 
@@ -95,7 +95,7 @@ struct tr_step_options {
     double epochs, warmup_ratio;
     bool drop_last, in_order;
     const char *scheduler;
-    const json_t *scheduler_kwargs;
+    json_t *scheduler_kwargs;
 };
 
 struct tr_options {
@@ -108,9 +108,9 @@ struct tr_options {
     struct tr_update update;
     struct tr_output_options output;
     struct tr_exec_options exec;
-    const json_t *roles;
-    const json_t *resume; /* resume_from_checkpoint as given: a path or true */
-    json_t *values;       /* owns: every key that was given, in order */
+    json_t *roles;
+    json_t *resume; /* resume_from_checkpoint as given: a path or true */
+    json_t *values; /* owns: every key that was given, in order */
 };
 
 /* Reads the file (NULL: none), then `assignments` ("key=value"), and checks everything. The keys

@@ -18,7 +18,7 @@ static enum tr_status check_roles(struct tr_options *o, const char *where,
 {
     const char *name = NULL;
     json_t *value = NULL;
-    json_object_foreach((json_t *)(uintptr_t)o->roles, name, value)
+    json_object_foreach(o->roles, name, value)
     {
         const json_t *threads = json_object_get(value, "threads");
         if (strcmp(name, "listen") == 0 && json_is_string(value)) continue;
@@ -122,7 +122,7 @@ static enum tr_status schedule_of(const struct tr_options *o, struct tr_schedule
     json_t *value = NULL;
     enum tr_status st = tr_schedule_named(o->steps.scheduler, out, err);
     out->lr = o->update.lr;
-    json_object_foreach((json_t *)(uintptr_t)o->steps.scheduler_kwargs, key, value)
+    json_object_foreach(o->steps.scheduler_kwargs, key, value)
     {
         if (st != TR_OK || json_is_null(value)) continue;
         if (!json_is_number(value))

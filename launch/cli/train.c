@@ -26,7 +26,7 @@ static int open_stop(void)
     sigemptyset(&set);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGTERM);
-    if (sigprocmask(SIG_BLOCK, &set, NULL)) return -1;
+    if (pthread_sigmask(SIG_BLOCK, &set, NULL)) return -1;
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 

@@ -270,10 +270,10 @@ static bool set_value_head(const struct f4 *x, const char *at, struct tr_learner
     bool good = f != NULL;
     for (int i = 0; i < 2 && good; i++) {
         int64_t n = 0;
-        float *x_ = tr_golden_floats(x->g, at, f, param[i]->name, &n);
-        good = x_ && n == tr_param_elements(param[i]);
-        if (good) tr_params_pack(x->g->ex, param[i], x_, tr_learner_state(l).master);
-        free(x_);
+        float *given = tr_golden_floats(x->g, at, f, param[i]->name, &n);
+        good = given && n == tr_param_elements(param[i]);
+        if (good) tr_params_pack(x->g->ex, param[i], given, tr_learner_state(l).master);
+        free(given);
     }
     tr_st_close(f);
     if (good) tr_learner_refresh(l);

@@ -19,32 +19,33 @@
 #include "launch/stage_run.h"
 #include "tests/golden/steps.h"
 
-enum { TR_F9_SETTINGS = 64, TR_F9_PATH = 4600 };
+enum { TR_F9_SETTINGS = 12, TR_F9_PATH = 4600 };
 
 struct f9 {
     struct tr_golden *g;
 
     char name[400]; /* F9/given/sft_full */
     char dir[TR_F9_PATH];
-    char out[64];                  /* where our run writes */
-    char *setting[TR_F9_SETTINGS]; /* own */
+    char out[64]; /* where our run writes */
+    char text[TR_F9_SETTINGS][TR_F9_PATH + 64];
+    char *setting[TR_F9_SETTINGS]; /* each is its text */
     int settings;
 };
 
 static void add_setting(struct f9 *x, const char *key, const char *root, const char *rest)
 {
-    char text[2 * TR_F9_PATH];
     if (x->settings == TR_F9_SETTINGS) return;
-    snprintf(text, sizeof text, "%s=%s%s", key, root, rest);
-    x->setting[x->settings++] = strdup(text);
+    char *text = x->text[x->settings];
+    snprintf(text, sizeof x->text[0], "%s=%s%s", key, root, rest);
+    x->setting[x->settings++] = text;
 }
 
 /* Paths of the file as they are here. */
-static void settle_paths(struct f9 *x, const json_t *yaml)
+static void settle_paths(struct f9 *x, json_t *yaml)
 {
     const char *key = NULL;
     json_t *value = NULL;
-    json_object_foreach((json_t *)(uintptr_t)yaml, key, value)
+    json_object_foreach(yaml, key, value)
     {
         const char *text = json_string_value(value);
         if (text && !strncmp(text, "fixtures/", 9))
@@ -177,7 +178,6 @@ static void run_case(struct f9 *x)
         compare(x);
     else
         tr_golden_fail(x->g, x->name, "%s", err.text);
-    for (int i = 0; i < x->settings; i++) free(x->setting[i]);
     json_decref(yaml);
     tr_dir_remove(x->out, NULL);
 }
