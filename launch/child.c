@@ -43,7 +43,8 @@ enum tr_status tr_child_start(const char *const *words, const char *log,
     if (out->pid == 0) become(argv, log, parent);
     if (out->pid > 0) return TR_OK;
     out->pid = 0;
-    return tr_err_set(err, TR_NOMEM, "a process for %s: %s", words[0], strerror(errno));
+    return tr_err_set(err, TR_NOMEM, "a process for %s: %s", words[0],
+                      tr_err_cause(errno));
 }
 
 bool tr_child_ended(struct tr_child *c, bool *failed)

@@ -10,7 +10,7 @@ static void one_line(char *text)
         if ((unsigned char)*text < 0x20 || *text == 0x7f) *text = ' ';
 }
 
-enum tr_status tr_err_set(struct tr_err *err, enum tr_status code, const char *fmt, ...)
+enum tr_status(tr_err_set)(struct tr_err *err, enum tr_status code, const char *fmt, ...)
 {
     if (!err) return code;
     va_list ap;
@@ -40,6 +40,12 @@ enum tr_status tr_err_wrap(struct tr_err *err, enum tr_status code, const char *
     one_line(err->text);
     err->code = code;
     return code;
+}
+
+const char *tr_err_cause(int number)
+{
+    const char *text = strerrordesc_np(number);
+    return text ? text : "unknown error";
 }
 
 const char *tr_status_name(enum tr_status code)

@@ -37,7 +37,16 @@ enum tr_status tr_err_set(struct tr_err *err, enum tr_status code, const char *f
 enum tr_status tr_err_wrap(struct tr_err *err, enum tr_status code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* What an errno means, in words; never NULL. (strerror may share a buffer between threads.) */
+const char *tr_err_cause(int number);
+
 /* The status as a word, for logs and `fail` messages: "ok", "again", ... Never NULL. */
 const char *tr_status_name(enum tr_status code);
+
+#ifdef __clang_analyzer__
+/* The analyzer does not look into another file: that code comes back is told to it here. */
+#    define tr_err_set(err, code, ...)                                                   \
+        ((void)(tr_err_set)((err), (code), __VA_ARGS__), (code))
+#endif
 
 #endif

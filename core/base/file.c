@@ -43,7 +43,7 @@ static enum tr_status open_sized(const char *path, int *fd, size_t *size,
     if (*fd < 0) { /* a file that is not there is the user's mistake, not the disk's */
         bool absent = errno == ENOENT || errno == ENOTDIR;
         return tr_err_set(err, absent ? TR_BADARG : TR_IO, "%s: %s", path,
-                          strerror(errno));
+                          tr_err_cause(errno));
     }
     if (fstat(*fd, &sb) != 0 || !S_ISREG(sb.st_mode)) {
         close(*fd);
@@ -73,7 +73,7 @@ enum tr_status tr_file_read(const char *path, size_t limit, struct tr_buf *out,
         ssize_t n = read(fd, chunk, sizeof chunk);
         if (n < 0 && errno == EINTR) continue;
         if (n < 0) {
-            st = tr_err_set(err, TR_IO, "%s: %s", path, strerror(errno));
+            st = tr_err_set(err, TR_IO, "%s: %s", path, tr_err_cause(errno));
             goto done;
         }
         if (n == 0) break;
@@ -99,7 +99,7 @@ enum tr_status tr_map_open(const char *path, struct tr_map *out, struct tr_err *
     if (size) {
         void *at = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
         if (at == MAP_FAILED)
-            st = tr_err_set(err, TR_IO, "%s: cannot map: %s", path, strerror(errno));
+            st = tr_err_set(err, TR_IO, "%s: cannot map: %s", path, tr_err_cause(errno));
         else
             *out = (struct tr_map){.at = at, .size = size};
     }
@@ -140,13 +140,13 @@ static void parent_of(const char *path, char out[TR_PATH])
 enum tr_status tr_dir_sync(const char *path, struct tr_err *err)
 {
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) return tr_err_set(err, TR_IO, "%s: %s", path, strerror(errno));
+    if (fd < 0) return tr_err_set(err, TR_IO, "%s: %s", path, tr_err_cause(errno));
     /* Some file systems cannot fsync a folder and say EINVAL: nothing more can be done. */
     int rc = fsync(fd);
     int cause = errno;
     close(fd);
     if (rc != 0 && cause != EINVAL)
-        return tr_err_set(err, TR_IO, "%s: fsync: %s", path, strerror(cause));
+        return tr_err_set(err, TR_IO, "%s: fsync: %s", path, tr_err_cause(cause));
     return TR_OK;
 }
 
@@ -160,7 +160,7 @@ enum tr_status tr_file_write(const char *path, const void *bytes, size_t size,
         return tr_err_set(err, TR_BADARG, "%s: path over %zu bytes", path,
                           sizeof part - 6);
     int fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (fd < 0) return tr_err_set(err, TR_IO, "%s: %s", part, strerror(errno));
+    if (fd < 0) return tr_err_set(err, TR_IO, "%s: %s", part, tr_err_cause(errno));
     bool good = write_all(fd, bytes, size) == TR_OK && fsync(fd) == 0;
     int cause = errno;
     if (close(fd) != 0 && good) {
@@ -173,7 +173,7 @@ enum tr_status tr_file_write(const char *path, const void *bytes, size_t size,
     }
     if (!good) {
         unlink(part);
-        return tr_err_set(err, TR_IO, "%s: cannot write: %s", path, strerror(cause));
+        return tr_err_set(err, TR_IO, "%s: cannot write: %s", path, tr_err_cause(cause));
     }
     parent_of(path, parent);
     return tr_dir_sync(parent, err);
@@ -191,7 +191,7 @@ enum tr_status tr_dir_make(const char *path, struct tr_err *err)
         *p = 0;
         if (mkdir(at, 0777) != 0 && (errno != EEXIST || !tr_path_is_dir(at)))
             return tr_err_set(err, TR_IO, "%s: cannot make the folder: %s", at,
-                              strerror(errno));
+                              tr_err_cause(errno));
         *p = was;
         if (!was) return TR_OK;
     }
@@ -206,7 +206,7 @@ static enum tr_status remove_at(int parent, const char *name, const char *path, 
     if (!dir) {
         if (fd >= 0) close(fd);
         return tr_err_set(err, TR_IO, "%s: cannot open folder %s: %s", path, name,
-                          strerror(errno));
+                          tr_err_cause(errno));
     }
     if (depth > 16) st = tr_err_set(err, TR_IO, "%s: folders nest over 16 deep", path);
     struct dirent *e = NULL;
@@ -216,13 +216,13 @@ static enum tr_status remove_at(int parent, const char *name, const char *path, 
         if (unlinkat(fd, e->d_name, 0) == 0) continue;
         if (errno != EISDIR && errno != EPERM)
             st = tr_err_set(err, TR_IO, "%s: cannot remove %s: %s", path, e->d_name,
-                            strerror(errno));
+                            tr_err_cause(errno));
         else
             st = remove_at(fd, e->d_name, path, depth + 1, err);
     }
     closedir(dir);
     if (st == TR_OK && unlinkat(parent, name, AT_REMOVEDIR) != 0)
-        st = tr_err_set(err, TR_IO, "%s: cannot remove: %s", path, strerror(errno));
+        st = tr_err_set(err, TR_IO, "%s: cannot remove: %s", path, tr_err_cause(errno));
     return st;
 }
 
@@ -249,11 +249,11 @@ enum tr_status tr_dir_replace(const char *from, const char *to, struct tr_err *e
         if (st != TR_OK) return st;
         if (rename(to, old) != 0)
             return tr_err_set(err, TR_IO, "%s: cannot set aside: %s", to,
-                              strerror(errno));
+                              tr_err_cause(errno));
     }
     if (rename(from, to) != 0) {
         st = tr_err_set(err, TR_IO, "%s: cannot rename to %s: %s", from, to,
-                        strerror(errno));
+                        tr_err_cause(errno));
         if (had) rename(old, to);
         return st;
     }

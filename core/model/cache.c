@@ -58,7 +58,7 @@ static enum tr_status put_file(struct tr_hash *h, const char *real, const char *
     enum tr_status st = tr_path_join(path, sizeof path, real, name, err);
     if (st != TR_OK) return st;
     if (stat(path, &sb) != 0)
-        return tr_err_set(err, TR_IO, "%s: %s", path, strerror(errno));
+        return tr_err_set(err, TR_IO, "%s: %s", path, tr_err_cause(errno));
     put_text(h, path);
     tr_hash_put_u64(h, (uint64_t)sb.st_dev);
     tr_hash_put_u64(h, (uint64_t)sb.st_ino);
@@ -81,7 +81,7 @@ enum tr_status tr_cache_key(const char *dir, const char *what, int64_t now,
     real = realpath(dir, NULL);
     count = real ? scandir(real, &entry, select_model_file, by_bytes) : -1;
     if (count < 0) {
-        st = tr_err_set(err, TR_IO, "%s: %s", dir, strerror(errno));
+        st = tr_err_set(err, TR_IO, "%s: %s", dir, tr_err_cause(errno));
         goto done;
     }
     st = tr_hash_create(&h, err);

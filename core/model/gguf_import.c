@@ -286,7 +286,7 @@ static enum tr_status check_new(const char *dir, struct tr_err *err)
     DIR *d = opendir(dir);
     if (!d)
         return tr_err_set(err, TR_BADARG, "%s: expected a new folder: %s", dir,
-                          strerror(errno));
+                          tr_err_cause(errno));
     while (readdir(d)) entries++; // NOLINT(concurrency-mt-unsafe): d is ours
     closedir(d);
     if (entries <= 2) return TR_OK; /* itself and its parent */

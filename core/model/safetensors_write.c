@@ -110,7 +110,8 @@ static enum tr_status open_part(const char *path, struct tr_st_writer **out,
     snprintf(w->part, room, "%s.part", path);
     w->file = fopen(w->part, "wbe");
     if (!w->file) {
-        enum tr_status st = tr_err_set(err, TR_IO, "%s: %s", w->part, strerror(errno));
+        enum tr_status st =
+            tr_err_set(err, TR_IO, "%s: %s", w->part, tr_err_cause(errno));
         tr_st_abandon(w);
         return st;
     }
@@ -152,7 +153,8 @@ enum tr_status tr_st_put(struct tr_st_writer *w, const void *bytes, size_t size,
     assert(size <= w->left);
     w->left -= size;
     if (size && fwrite(bytes, 1, size, w->file) != size)
-        return tr_err_set(err, TR_IO, "%s: cannot write: %s", w->part, strerror(errno));
+        return tr_err_set(err, TR_IO, "%s: cannot write: %s", w->part,
+                          tr_err_cause(errno));
     return TR_OK;
 }
 
@@ -171,12 +173,13 @@ enum tr_status tr_st_finish(struct tr_st_writer *w, struct tr_err *err)
     assert(w->left == 0);
     enum tr_status st = TR_OK;
     if (fflush(w->file) != 0 || fsync(fileno(w->file)) != 0)
-        st = tr_err_set(err, TR_IO, "%s: cannot write: %s", w->part, strerror(errno));
+        st = tr_err_set(err, TR_IO, "%s: cannot write: %s", w->part, tr_err_cause(errno));
     if (st == TR_OK) {
         int rc = fclose(w->file);
         w->file = NULL; /* closed even when it failed */
         if (rc != 0 || rename(w->part, w->path) != 0) {
-            st = tr_err_set(err, TR_IO, "%s: cannot write: %s", w->path, strerror(errno));
+            st = tr_err_set(err, TR_IO, "%s: cannot write: %s", w->path,
+                            tr_err_cause(errno));
             unlink(w->part);
         }
     }

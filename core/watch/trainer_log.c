@@ -75,11 +75,11 @@ static enum tr_status append(const char *path, const char *text, size_t size,
                              struct tr_err *err)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-    if (fd < 0) return tr_err_set(err, TR_IO, "%s: %s", path, strerror(errno));
+    if (fd < 0) return tr_err_set(err, TR_IO, "%s: %s", path, tr_err_cause(errno));
     ssize_t wrote = write(fd, text, size);
     int fault = wrote == (ssize_t)size ? 0 : wrote < 0 ? errno : ENOSPC;
     if (close(fd) && !fault) fault = errno;
-    return fault ? tr_err_set(err, TR_IO, "%s: %s", path, strerror(fault)) : TR_OK;
+    return fault ? tr_err_set(err, TR_IO, "%s: %s", path, tr_err_cause(fault)) : TR_OK;
 }
 
 enum tr_status tr_trainer_log_append(const char *dir, const struct tr_log_entry *e,
