@@ -3,7 +3,7 @@
  * What it is for. The three products of a linear layer are one computation seen from three
  * sides (linear.c says which):
  *     C[r][j] = chain over d ascending of fmaf(A[r][d], B[d][j], acc)
- * with j across the lanes of a vector, so that no chain is ever cut. linear.c blocks and packs;
+ * with j across the lanes of a vector, so that no chain is ever cut. product.c cuts, blocks and packs;
  * the functions here run strips: some rows of A times some panels of B, over a range of d.
  *
  * The data of a strip.
@@ -59,5 +59,11 @@ struct tr_product_ops {
     /* n bf16 numbers as f32. */
     void (*widen)(const uint16_t *x, int64_t n, float *y);
 };
+
+struct tr_exec;
+struct tr_product; /* blocks.h */
+
+/* Cuts the product and has the team compute it. q's plan is filled in. */
+void tr_product_run(const struct tr_exec *ex, struct tr_product *q);
 
 #endif
