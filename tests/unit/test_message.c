@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -280,7 +281,7 @@ static void values_outside_their_range_do_not_leave(void **state)
     memset(save.folder, 'x', sizeof save.folder); /* no end */
     assert_int_equal(tr_content_encode(&tr_ask_save_record, &none, &save, &c, NULL),
                      TR_BADARG);
-    strcpy(save.folder, "two\nlines");
+    snprintf(save.folder, sizeof save.folder, "two\nlines");
     assert_int_equal(tr_content_encode(&tr_ask_save_record, &none, &save, &c, NULL),
                      TR_BADARG);
     assert_int_equal(tr_message_encode(&m, &head, NULL), TR_BADARG);
