@@ -1,8 +1,12 @@
 #include "launch/start.h"
 
+#include <errno.h>
 #include <sched.h>
 #include <signal.h>
+#include <stddef.h>
 #include <sys/signalfd.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 static int usable_cpus(void)
 {
@@ -27,12 +31,33 @@ enum tr_status tr_start_exec(const char *isa, int64_t threads, enum tr_math math
     return TR_OK;
 }
 
+/* A library may have started threads before main (OpenBLAS does), and those do not have the signal
+ * blocked: one of them gets it. It hands it to the main thread, whose id is the process's, where
+ * it waits to be read. */
+static void pass_on(int signal)
+{
+    int before = errno;
+    syscall(SYS_tgkill, getpid(), getpid(), signal);
+    errno = before;
+}
+
+/* A signal that whoever started us has ignored (nohup, a shell's &) stays ignored. */
+static int divert(int signal)
+{
+    struct sigaction now;
+    struct sigaction on = {.sa_handler = pass_on, .sa_flags = SA_RESTART};
+    sigemptyset(&on.sa_mask);
+    if (sigaction(signal, NULL, &now) != 0) return -1;
+    return now.sa_handler == SIG_IGN ? 0 : sigaction(signal, &on, NULL);
+}
+
 int tr_start_stop_fd(void)
 {
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGTERM);
-    if (sigprocmask(SIG_BLOCK, &set, NULL) != 0) return -1;
+    if (pthread_sigmask(SIG_BLOCK, &set, NULL) != 0) return -1;
+    if (divert(SIGINT) != 0 || divert(SIGTERM) != 0) return -1;
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }

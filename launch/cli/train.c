@@ -1,14 +1,12 @@
 #include "launch/cli/train.h"
 
-#include <sched.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "launch/options.h"
 #include "launch/stage_run.h"
+#include "launch/start.h"
 
 enum { EXIT_FAILED = 1, EXIT_MISTAKE = 2, EXIT_STOPPED = 130 };
 
@@ -16,40 +14,6 @@ static int fail(enum tr_status st, const struct tr_err *err)
 {
     fprintf(stderr, "troupe train: %s\n", err->text);
     return st == TR_BADARG ? EXIT_MISTAKE : EXIT_FAILED;
-}
-
-/* Ctrl-C and a polite kill become a readable descriptor, looked at between steps. Threads that
- * start later inherit the mask. -1 when that cannot be had: the signals then end the program. */
-static int open_stop(void)
-{
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    if (pthread_sigmask(SIG_BLOCK, &set, NULL)) return -1;
-    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-}
-
-static int usable_cpus(void)
-{
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    if (sched_getaffinity(0, sizeof set, &set)) return 1;
-    int n = CPU_COUNT(&set);
-    return n > 0 ? n : 1;
-}
-
-static enum tr_status open_exec(const struct tr_options *o, struct tr_exec *ex,
-                                struct tr_err *err)
-{
-    int threads = o->exec.threads > 0 ? (int)o->exec.threads : usable_cpus();
-    int rc = tr_exec_init(ex, NULL, threads, (enum tr_math)o->exec.math);
-    if (rc == -1)
-        return tr_err_set(err, TR_BADARG,
-                          "TROUPE_ISA names no instruction set of this CPU: expected "
-                          "scalar, avx2 or avx512");
-    if (rc) return tr_err_set(err, TR_NOMEM, "%d threads cannot be had", threads);
-    return TR_OK;
 }
 
 static int tell(const struct tr_options *o, const struct tr_stage_outcome *out,
@@ -86,9 +50,12 @@ static int run(const struct tr_options *o, const char *notes)
     struct tr_exec ex = {0};
     struct tr_stage_outcome outcome;
     struct tr_log log = {.name = "train", .fd = 2, .level = TR_LOG_INFO};
-    struct tr_stage_watch watch = {.log = &log, .progress_fd = 2, .stop_fd = open_stop()};
+    struct tr_stage_watch watch = {
+        .log = &log, .progress_fd = 2, .stop_fd = tr_start_stop_fd()};
     if (*notes) tr_log_info(&log, "%.*s", (int)strcspn(notes, "\n"), notes);
-    enum tr_status st = open_exec(o, &ex, &err);
+    int64_t threads = o->exec.threads > 0 ? o->exec.threads : 0;
+    enum tr_status st =
+        tr_start_exec(NULL, threads, (enum tr_math)o->exec.math, &ex, &err);
     if (st == TR_OK) {
         tr_log_info(&log, "%s on %d threads, %s", tr_exec_isa(&ex),
                     tr_team_threads(ex.team),
