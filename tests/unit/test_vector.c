@@ -166,7 +166,8 @@ static const struct kernel kernels[] = {
 
 enum { KERNELS = sizeof kernels / sizeof *kernels };
 
-static const int64_t widths[] = {0, 1, 15, 16, 17, 31, 33, 100, 576, 1000, 4097, 49152};
+static const int64_t widths[] = {0,  1,   15,  16,   17,   31,   33,
+                                 63, 100, 576, 1000, 4097, 49152};
 static const int64_t tokens[] = {0, 1, 2, 7, 33};
 
 enum { WIDTHS = sizeof widths / sizeof *widths, TOKENS = sizeof tokens / sizeof *tokens };
