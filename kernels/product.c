@@ -291,7 +291,7 @@ static double tile_cost(const struct tr_product *q, int64_t rows, int64_t panels
 }
 
 /* Cuts C into tiles so that the team is done soonest: the longest share of a thread if all run
- * evenly, and part of a tile because they will not. */
+ * evenly, and a quarter of a tile because they will not. */
 static void cut(struct tr_product *q, int threads)
 {
     const int64_t panels = ceil_div(q->width, TR_LANES);
@@ -304,7 +304,7 @@ static void cut(struct tr_product *q, int threads)
         for (int64_t step = unit; step <= PANELS && step < panels + unit; step += unit) {
             const int64_t tiles = ceil_div(q->rows, rows) * ceil_div(panels, step);
             const double cost = tile_cost(q, at_most(rows, q->rows), step) *
-                                ((double)ceil_div(tiles, threads) + 0.1 * (threads - 1));
+                                ((double)ceil_div(tiles, threads) + 0.25 * (threads - 1));
             if (best == 0 || cost < best) {
                 best = cost;
                 q->rows_step = rows;

@@ -143,7 +143,7 @@ static void read_tile(void *ctx, int64_t tile, void *scratch)
 static double best_seconds(const struct tr_exec *ex, int64_t tiles, tr_tile_fn *fn,
                            struct probe *p)
 {
-    double best = INFINITY;
+    double best = HUGE_VAL;
     for (int i = 0; i < 12; i++) { /* the first few wake the team and the clock */
         const double start = tr_clock_seconds();
         tr_team_run(ex->team, tiles, fn, p);
@@ -256,7 +256,7 @@ static void play(struct match *g, int repeats, struct result *r)
     for (int i = 0; i < repeats; i++)
         for (int c = 0; c < CONTESTANTS; c++)
             if (g->copies[c]) {
-                r->sample[c][i] = sample(g, c);
+                r->sample[c][i] = sample(g, (enum contestant)c);
                 if (c == OPENBLAS) pause_ms(40);
             }
     for (int c = 0; c < CONTESTANTS; c++) {

@@ -604,7 +604,8 @@ static void exec_follows_isa_and_environment(void **state)
     unsetenv("TROUPE_ISA");
 }
 
-int main(void)
+/* An argument selects tests by pattern: an emulated CPU is slow (tests/emulate). */
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_of_this_cpu),
@@ -621,5 +622,6 @@ int main(void)
         cmocka_unit_test(bf16_arrays),
         cmocka_unit_test(openblas_is_near),
     };
+    if (argc > 1) cmocka_set_test_filter(argv[1]);
     return cmocka_run_group_tests(tests, setup, teardown);
 }
