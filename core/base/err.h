@@ -45,6 +45,7 @@ const char *tr_status_name(enum tr_status code);
 
 #ifdef __clang_analyzer__
 /* The analyzer does not look into another file: that code comes back is told to it here. */
+/* It stands for the function, so it has its name. NOLINTNEXTLINE(readability-identifier-naming) */
 #    define tr_err_set(err, code, ...)                                                   \
         ((void)(tr_err_set)((err), (code), __VA_ARGS__), (code))
 #endif
