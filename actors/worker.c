@@ -4,20 +4,20 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "actors/desk.h"
 #include "core/base/clock.h"
 #include "proto/wire.h"
 
-static const double hello_seconds = 0.5;     /* between two hellos */
-static const double progress_seconds = 1;    /* between two signs of life */
-static const double idle_wait_seconds = 0.5; /* at most, while there is nothing to do */
+static const double hello_seconds = 0.5;  /* between two hellos */
+static const double progress_seconds = 1; /* between two signs of life */
 
 struct running {
     const struct tr_worker *set;
-    struct tr_actor *actor; /* borrows */
+    struct tr_actor *actor; /* borrows; the desk's once that is open */
+    struct tr_desk *desk;   /* owns */
     struct tr_wire *wire;   /* owns */
-    const struct tr_log *log;
-    bool gone;         /* bye was said */
-    double said_until; /* when progress was last sent */
+    bool gone;              /* bye was said */
+    double said;            /* when progress was last sent */
 };
 
 /* A number that differs when the process is started anew. */
@@ -28,14 +28,6 @@ static int64_t incarnation(void)
     return (int64_t)t.tv_sec * 1000000 + (int64_t)getpid() % 1000000;
 }
 
-static enum tr_status say_hello(struct running *r, struct tr_err *err)
-{
-    struct tr_message m = {.say = TR_SAY_HELLO, .as.hello = tr_actor_hello(r->actor)};
-    m.as.hello.incarnation = incarnation();
-    snprintf(m.as.hello.instance, sizeof m.as.hello.instance, "%s", r->set->instance);
-    return tr_wire_send(r->wire, 0, &m, err);
-}
-
 static enum tr_status hear(struct running *r, struct tr_message *m, struct tr_err *err)
 {
     switch (m->say) {
@@ -43,7 +35,7 @@ static enum tr_status hear(struct running *r, struct tr_message *m, struct tr_er
         if (m->as.welcome.admitted) return TR_OK;
         return tr_err_set(err, TR_BADARG, "turned away: %s", m->as.welcome.reason);
     case TR_SAY_UNIT:
-        return tr_actor_take(r->actor, m, err);
+        return tr_desk_put(r->desk, m, err);
     case TR_SAY_BYE:
         r->gone = true;
         return TR_OK;
@@ -68,12 +60,21 @@ static enum tr_status listen_for(struct running *r, double wait, struct tr_messa
     return st;
 }
 
+/* hello until there is a welcome. What it says of the actor is said before the desk has it; units
+ * may come right behind the welcome. */
 static enum tr_status join(struct running *r, struct tr_err *err)
 {
+    struct tr_message hello = {.say = TR_SAY_HELLO, .as.hello = tr_actor_hello(r->actor)};
     double end = tr_clock_seconds() + r->set->join_seconds;
+    hello.as.hello.incarnation = incarnation();
+    snprintf(hello.as.hello.instance, sizeof hello.as.hello.instance, "%s",
+             r->set->instance);
+    enum tr_status st = tr_desk_open(r->actor, &r->desk, err);
+    if (st != TR_OK) return st;
+    tr_wire_watch(r->wire, tr_desk_fd(r->desk));
     while (tr_clock_seconds() < end) {
         struct tr_message m;
-        enum tr_status st = say_hello(r, err);
+        st = tr_wire_send(r->wire, 0, &hello, err);
         if (st != TR_OK && st != TR_AGAIN) return st;
         st = listen_for(r, hello_seconds, &m, err);
         if (st == TR_AGAIN) continue;
@@ -86,15 +87,16 @@ static enum tr_status join(struct running *r, struct tr_err *err)
 
 static enum tr_status send_progress(struct running *r, struct tr_err *err)
 {
+    double now = tr_clock_seconds();
+    if (now < r->said + progress_seconds) return TR_OK;
     struct tr_message m = {.say = TR_SAY_PROGRESS,
-                           .as.progress = tr_actor_progress(r->actor)};
-    if (tr_clock_seconds() < r->said_until + progress_seconds) return TR_OK;
-    r->said_until = tr_clock_seconds();
+                           .as.progress = tr_desk_progress(r->desk)};
+    r->said = now;
     enum tr_status st = tr_wire_send(r->wire, 0, &m, err);
     return st == TR_AGAIN ? TR_OK : st; /* the next one will do */
 }
 
-/* The answer must get through: waits while the coordinator takes no more. */
+/* An answer must get through: waits while the coordinator takes no more. */
 static enum tr_status send_answer(struct running *r, const struct tr_message *m,
                                   struct tr_err *err)
 {
@@ -107,41 +109,42 @@ static enum tr_status send_answer(struct running *r, const struct tr_message *m,
     return st;
 }
 
-static enum tr_status work(struct running *r, struct tr_err *err)
+static enum tr_status send_answers(struct running *r, struct tr_err *err)
 {
     struct tr_message said;
-    if (tr_actor_work(r->actor, &said) == TR_AGAIN) return TR_OK;
-    enum tr_status st = send_answer(r, &said, err);
-    tr_message_fini(&said);
-    return st;
+    enum tr_status st = tr_desk_get(r->desk, &said, err);
+    while (st == TR_OK) {
+        st = send_answer(r, &said, err);
+        tr_message_fini(&said);
+        if (st == TR_OK) st = tr_desk_get(r->desk, &said, err);
+    }
+    return st == TR_AGAIN ? TR_OK : st;
 }
 
-/* Hears all that has come, waiting only when there is nothing to do. */
-static enum tr_status hear_all(struct running *r, struct tr_err *err)
+/* Until bye: waits for a message or an answer, whichever comes first. */
+static enum tr_status serve(struct running *r, struct tr_err *err)
 {
-    double wait = tr_actor_busy(r->actor) ? 0 : idle_wait_seconds;
     enum tr_status st = TR_OK;
     while (st == TR_OK && !r->gone) {
         struct tr_message m;
-        st = listen_for(r, wait, &m, err);
+        st = listen_for(r, progress_seconds, &m, err);
         if (st == TR_OK) tr_message_fini(&m);
-        wait = 0;
+        if (st == TR_AGAIN) st = TR_OK;
+        if (st == TR_OK && !r->gone) st = send_answers(r, err);
+        if (st == TR_OK && !r->gone) st = send_progress(r, err);
     }
-    return st == TR_AGAIN ? TR_OK : st;
+    return st;
 }
 
 enum tr_status tr_worker_run(const struct tr_worker *w, struct tr_actor *actor,
                              const struct tr_log *log, struct tr_err *err)
 {
-    struct running r = {.set = w, .actor = actor, .log = log};
+    struct running r = {.set = w, .actor = actor};
     enum tr_status st = tr_wire_join(w->address, &r.wire, err);
     if (st == TR_OK) st = join(&r, err);
     if (st == TR_OK) tr_log_info(log, "joined %s", w->address);
-    while (st == TR_OK && !r.gone) {
-        st = hear_all(&r, err);
-        if (st == TR_OK && !r.gone) st = work(&r, err);
-        if (st == TR_OK && !r.gone) st = send_progress(&r, err);
-    }
+    if (st == TR_OK) st = serve(&r, err);
+    tr_desk_close(r.desk);
     tr_wire_close(r.wire);
     return st;
 }

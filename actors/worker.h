@@ -1,7 +1,8 @@
 /* worker.h - one role in a process of its own.
  *
- * What it is for. It joins a coordinator, works on the units it is given, and goes when it is told
- * to. Between two bits of work it listens, so units of several prompts are generated together.
+ * What it is for. It joins a coordinator, has the units that it is given worked on (desk.h), and
+ * goes when it is told to. This thread has the wire: it listens, answers, and gives a sign of life
+ * every second, however long a unit takes.
  *
  * Invariants.
  *   1. hello is repeated until there is a welcome, for `join_seconds` at most.
@@ -16,7 +17,6 @@ struct tr_worker {
     const char *address;  /* the coordinator's */
     const char *instance; /* this worker's name, for logs */
     double join_seconds;
-    double silence_seconds; /* of the coordinator, before the worker gives up; 0: never */
 };
 
 /* Runs until `bye`. TR_GONE when the coordinator does not answer, TR_BADARG when it turns us

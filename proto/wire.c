@@ -15,6 +15,7 @@ struct tr_wire {
     bool listens;
     struct peer *peer; /* owns; [TR_PEERS_MAX], of a listening wire only */
     int64_t peers;
+    int watched; /* a descriptor that ends a wait, or -1 */
 };
 
 /* ---- addresses ---- */
@@ -84,6 +85,7 @@ static enum tr_status open_wire(const char *address, bool listens, struct tr_wir
     w = calloc(1, sizeof *w);
     if (!w) return tr_err_set(err, TR_NOMEM, "a wire");
     w->listens = listens;
+    w->watched = -1;
     if (listens) w->peer = calloc(TR_PEERS_MAX, sizeof *w->peer);
     w->context = zmq_ctx_new();
     if (w->context) w->socket = zmq_socket(w->context, listens ? ZMQ_ROUTER : ZMQ_DEALER);
@@ -121,6 +123,11 @@ enum tr_status tr_wire_listen(const char *address, char *bound, struct tr_wire *
 enum tr_status tr_wire_join(const char *address, struct tr_wire **out, struct tr_err *err)
 {
     return open_wire(address, false, out, err);
+}
+
+void tr_wire_watch(struct tr_wire *w, int fd)
+{
+    w->watched = fd;
 }
 
 void tr_wire_close(struct tr_wire *w)
@@ -249,13 +256,14 @@ enum tr_status tr_wire_receive(struct tr_wire *w, double timeout_seconds, int64_
                                struct tr_message *out, struct tr_err *err)
 {
     struct frames f = {.n = 0};
-    zmq_pollitem_t item = {.socket = w->socket, .events = ZMQ_POLLIN};
+    zmq_pollitem_t item[2] = {{.socket = w->socket, .events = ZMQ_POLLIN},
+                              {.fd = w->watched, .events = ZMQ_POLLIN}};
     long timeout_ms = timeout_seconds > 0 ? (long)(timeout_seconds * 1e3 + 0.999) : 0;
     *peer = -1;
-    int rc = zmq_poll(&item, 1, timeout_ms);
+    int rc = zmq_poll(item, w->watched >= 0 ? 2 : 1, timeout_ms);
     if (rc < 0 && zmq_errno() != EINTR)
         return tr_err_set(err, TR_IO, "poll: %s", zmq_strerror(zmq_errno()));
-    if (rc <= 0) return TR_AGAIN;
+    if (rc <= 0 || !(item[0].revents & ZMQ_POLLIN)) return TR_AGAIN;
     enum tr_status st = read_frames(w, &f, err);
     if (st == TR_OK) st = decode(w, &f, peer, out, err);
     drop(&f);

@@ -36,6 +36,8 @@ enum tr_status tr_wire_send(struct tr_wire *w, int64_t peer, const struct tr_mes
  * peer sent what is no message. The caller owns *out when TR_OK. */
 enum tr_status tr_wire_receive(struct tr_wire *w, double timeout_seconds, int64_t *peer,
                                struct tr_message *out, struct tr_err *err);
+/* From now on receive also ends, with TR_AGAIN, when this descriptor can be read; -1: none. */
+void tr_wire_watch(struct tr_wire *w, int fd);
 void tr_wire_close(struct tr_wire *w);
 
 /* TR_BADARG in words for an address that may not be used. */
