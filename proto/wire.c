@@ -25,19 +25,43 @@ static bool starts_with(const char *text, const char *start)
     return strncmp(text, start, strlen(start)) == 0;
 }
 
+/* Steps over a number of at most `most`; false when there is none. */
+static bool step_number(const char **at, long most)
+{
+    char *end = NULL;
+    if (**at < '0' || **at > '9') return false;
+    long x = strtol(*at, &end, 10);
+    *at = end;
+    return x <= most;
+}
+
+/* 127.A.B.C:PORT or [::1]:PORT and nothing after it: a name could resolve to anywhere. */
+static bool is_loopback(const char *host)
+{
+    if (starts_with(host, "[::1]:")) {
+        host += strlen("[::1]:");
+        return step_number(&host, 65535) && *host == 0;
+    }
+    if (!starts_with(host, "127.")) return false;
+    host += strlen("127.");
+    for (int i = 0; i < 3; i++)
+        if (!step_number(&host, 255) || *host++ != (i < 2 ? '.' : ':')) return false;
+    return step_number(&host, 65535) && *host == 0;
+}
+
 enum tr_status tr_address_check(const char *address, struct tr_err *err)
 {
+    bool tcp = starts_with(address, "tcp://");
     if (strlen(address) >= TR_ADDRESS_BYTES)
         return tr_err_set(err, TR_BADARG, "an address of more than %d bytes",
                           TR_ADDRESS_BYTES - 1);
-    if (starts_with(address, "tcp://127.") || starts_with(address, "tcp://[::1]:") ||
-        starts_with(address, "ipc://"))
-        return TR_OK;
-    if (starts_with(address, "tcp://"))
+    if (tcp && is_loopback(address + strlen("tcp://"))) return TR_OK;
+    if (starts_with(address, "ipc://") && address[strlen("ipc://")]) return TR_OK;
+    if (tcp)
         return tr_err_set(
             err, TR_BADARG,
-            "%s: only loopback addresses (tcp://127.0.0.1:PORT, ipc://PATH) may "
-            "be used; other hosts need keys, which this version cannot make",
+            "%s: only loopback (tcp://127.0.0.1:PORT, tcp://[::1]:PORT, ipc://PATH) "
+            "may be used; other hosts need keys, which this version cannot make",
             address);
     return tr_err_set(err, TR_BADARG, "%s: expected tcp://127.0.0.1:PORT or ipc://PATH",
                       address);

@@ -1,0 +1,166 @@
+/* Learn units: asked twice they are done once, and only in their order. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "actors/course.h"
+#include "actors/trainee.h"
+#include "tests/unit/learning.h"
+#include "tests/unit/tiny.h"
+
+static const struct learning_way way = {"whole", NULL, 1, 600, 8, false};
+
+struct taught {
+    struct tr_exec ex;
+    struct tr_learner *learner;
+    struct tr_trainee *trainee;
+};
+
+static void open_taught(struct taught *t)
+{
+    assert_true(learning_learner(&way, &tiny_archs[0].arch, false, &t->ex, &t->learner));
+    struct tr_role_start start = {.ex = &t->ex, .learner = t->learner, .max_tokens = 200};
+    void *self = NULL;
+    assert_int_equal(tr_trainee_open(&start, true, false, &self, NULL), TR_OK);
+    t->trainee = self;
+}
+
+static void close_taught(struct taught *t)
+{
+    tr_trainee_close(t->trainee);
+    tr_learner_close(t->learner);
+    tr_exec_fini(&t->ex);
+}
+
+/* A unit of the s-th task that needs this lineage. */
+static struct tr_unit unit_of(const struct taught *t, uint64_t s,
+                              const struct tr_digest *lineage)
+{
+    struct learning x;
+    struct tr_unit unit;
+    struct tr_digests needs = tr_digests_one(lineage);
+    learning_open(&x, TR_LEARN_TOKENS, tr_learner_arch(t->learner)->V, 4, s);
+    struct tr_ask_learn ask = tr_ask_learn_from(&x.task, true);
+    assert_int_equal(tr_unit_make(&tr_ask_learn_record, &needs, &ask, &unit, NULL),
+                     TR_OK);
+    learning_close(&x);
+    return unit;
+}
+
+static struct tr_digest answer_digest(const struct tr_content *c)
+{
+    struct tr_digest d;
+    assert_int_equal(tr_content_digest(c, &d, NULL), TR_OK);
+    return d;
+}
+
+/* Invariants 1 and 2. */
+static void a_unit_is_learnt_once_and_in_its_order(void **state)
+{
+    (void)state;
+    struct taught t;
+    struct tr_content first, again, refused;
+    open_taught(&t);
+    struct tr_digest began = t.trainee->lineage;
+    struct tr_unit one = unit_of(&t, 1, &began), other = unit_of(&t, 2, &began);
+    assert_int_equal(tr_trainee_learn(t.trainee, &one, &first, NULL), TR_OK);
+    struct tr_digest after = learning_state(t.learner);
+    assert_int_equal(tr_trainee_learn(t.trainee, &one, &again, NULL), TR_OK);
+    struct tr_digest still = learning_state(t.learner);
+    struct tr_digest a = answer_digest(&first), b = answer_digest(&again);
+    assert_true(tr_digest_equal(&after, &still) && tr_digest_equal(&a, &b));
+    assert_true(tr_digest_equal(&t.trainee->lineage, &one.id));
+    assert_int_equal(tr_trainee_learn(t.trainee, &other, &refused, NULL), TR_STALE);
+    still = learning_state(t.learner);
+    assert_true(tr_digest_equal(&after, &still));
+    struct tr_unit next = unit_of(&t, 2, &one.id);
+    tr_content_fini(&again);
+    assert_int_equal(tr_trainee_learn(t.trainee, &next, &again, NULL), TR_OK);
+    assert_int_equal(*tr_learner_state(t.learner).t, 2);
+    tr_content_fini(&first);
+    tr_content_fini(&again);
+    tr_unit_fini(&one);
+    tr_unit_fini(&other);
+    tr_unit_fini(&next);
+    close_taught(&t);
+}
+
+/* course.h: through units a learner learns what it learns without them. */
+static void a_course_changes_no_bit(void **state)
+{
+    (void)state;
+    struct tr_exec ex, ex2;
+    struct tr_learner *plain = NULL, *taught = NULL;
+    struct tr_course *course = NULL;
+    struct tr_digest weights, said;
+    assert_true(learning_learner(&way, &tiny_archs[1].arch, true, &ex, &plain));
+    assert_true(learning_learner(&way, &tiny_archs[1].arch, true, &ex2, &taught));
+    assert_int_equal(tr_course_open_here(taught, NULL, &course, NULL), TR_OK);
+    for (int s = 0; s < 6; s++) {
+        struct learning x;
+        struct tr_learn_result a, b;
+        struct tr_err err = {0};
+        memset(&a, 0, sizeof a);
+        memset(&b, 0, sizeof b);
+        learning_open(&x, (enum tr_objective)(s % 4), tr_learner_arch(plain)->V, 4,
+                      (uint64_t)s);
+        if (s == 4) x.task.divisor = 1e-300; /* not finite: skipped by both */
+        assert_int_equal(tr_learner_step(plain, &x.task, &a, NULL), TR_OK);
+        if (tr_course_learn(course, &x.task, &b, &err) != TR_OK) fail_msg("%s", err.text);
+        assert_int_equal(a.skipped, b.skipped);
+        assert_int_equal(a.skipped, s == 4);
+        if (!a.skipped)
+            assert_true(a.loss == b.loss && a.grad_norm == b.grad_norm && a.t == b.t &&
+                        a.tokens == b.tokens && a.targets == b.targets &&
+                        a.accuracy == b.accuracy && a.entropy == b.entropy);
+        learning_close(&x);
+    }
+    struct tr_digest want = learning_state(plain);
+    assert_int_equal(tr_course_save(course, NULL, false, &weights, &said, NULL), TR_OK);
+    assert_true(tr_digest_equal(&want, &said));
+    tr_course_close(course);
+    tr_learner_close(plain);
+    tr_learner_close(taught);
+    tr_exec_fini(&ex);
+    tr_exec_fini(&ex2);
+}
+
+/* Weights that have gone are not judged with. */
+static void judging_needs_the_weights_that_are_there(void **state)
+{
+    (void)state;
+    static const int32_t token[] = {1, 2, 3, 4};
+    static const int64_t offsets[] = {0, 4}, from = 2;
+    struct taught t;
+    struct tr_unit judge, learn;
+    struct tr_content answer;
+    struct tr_ask_judge ask = {{token, 4}, {offsets, 2}, {&from, 1}};
+    open_taught(&t);
+    struct tr_digests needs = tr_digests_one(&t.trainee->weights);
+    assert_int_equal(tr_unit_make(&tr_ask_logprob_record, &needs, &ask, &judge, NULL),
+                     TR_OK);
+    assert_int_equal(tr_trainee_judge(t.trainee, &judge, &answer, NULL), TR_OK);
+    tr_content_fini(&answer);
+    learn = unit_of(&t, 1, &t.trainee->lineage);
+    assert_int_equal(tr_trainee_learn(t.trainee, &learn, &answer, NULL), TR_OK);
+    tr_content_fini(&answer);
+    assert_int_equal(tr_trainee_judge(t.trainee, &judge, &answer, NULL), TR_STALE);
+    tr_unit_fini(&judge);
+    tr_unit_fini(&learn);
+    close_taught(&t);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_unit_is_learnt_once_and_in_its_order),
+        cmocka_unit_test(a_course_changes_no_bit),
+        cmocka_unit_test(judging_needs_the_weights_that_are_there),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
