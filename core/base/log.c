@@ -18,7 +18,8 @@ __attribute__((format(printf, 4, 0))) static void say(const struct tr_log *log,
     int n = snprintf(line, sizeof line, "%02d:%02d:%02d %s %s", tm.tm_hour, tm.tm_min,
                      tm.tm_sec, log->name, mark);
     if (n < 0 || (size_t)n >= sizeof line - 1) return;
-    int m = vsnprintf(line + n, sizeof line - (size_t)n - 1, fmt, ap);
+    int m = vsnprintf(line + n, sizeof line - (size_t)n - 1, fmt,
+                      ap); // NOLINT(clang-analyzer-valist.*)
     if (m < 0) return;
     size_t size = (size_t)n + (size_t)m;
     if (size > sizeof line - 2) size = sizeof line - 2;
