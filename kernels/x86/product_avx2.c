@@ -6,7 +6,6 @@
 #define WIDTH       8
 #define MOST_ROWS   6
 #define MOST_PANELS 4
-#define UNROLL      _Pragma("GCC unroll 16")
 
 static inline VEC vec_zero(void)
 {

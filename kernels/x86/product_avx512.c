@@ -6,7 +6,6 @@
 #define WIDTH       16
 #define MOST_ROWS   14
 #define MOST_PANELS 8
-#define UNROLL      _Pragma("GCC unroll 32")
 
 static inline VEC vec_zero(void)
 {

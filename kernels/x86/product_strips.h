@@ -19,6 +19,13 @@ enum { PER = TR_LANES / WIDTH };
 
 enum b_type { B_F32, B_BF16 };
 
+/* The sums become registers only when the loops over them are gone. */
+#ifdef __clang__
+#    define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#    define UNROLL _Pragma("GCC unroll 32")
+#endif
+
 #define INLINE static inline __attribute__((always_inline))
 
 INLINE VEC load_b(const void *b, int64_t at, enum b_type type)
@@ -34,13 +41,24 @@ INLINE void step(VEC acc[MOST_ROWS][MOST_PANELS * PER], const struct tr_strip *s
                  int64_t p, int64_t d, int R, int P, enum b_type type, int64_t a_row,
                  int64_t a_step)
 {
-    VEC w[MOST_PANELS * PER];
+    VEC w[MOST_PANELS * PER], x[MOST_ROWS];
+    if (R < P * PER) { /* whichever is fewer is kept, the other comes one at a time */
+        UNROLL for (int r = 0; r < R; r++) x[r] = vec_all(s->a[r * a_row + d * a_step]);
+        UNROLL for (int v = 0; v < P * PER; v++)
+        {
+            w[0] = load_b(
+                s->b, (p + v / PER) * s->b_panel + d * TR_LANES + v % PER * WIDTH, type);
+            UNROLL for (int r = 0; r < R; r++) acc[r][v] = vec_fma(x[r], w[0], acc[r][v]);
+        }
+        return;
+    }
     UNROLL for (int v = 0; v < P * PER; v++) w[v] =
         load_b(s->b, (p + v / PER) * s->b_panel + d * TR_LANES + v % PER * WIDTH, type);
     UNROLL for (int r = 0; r < R; r++)
     {
-        const VEC x = vec_all(s->a[r * a_row + d * a_step]);
-        UNROLL for (int v = 0; v < P * PER; v++) acc[r][v] = vec_fma(x, w[v], acc[r][v]);
+        x[0] = vec_all(s->a[r * a_row + d * a_step]);
+        UNROLL for (int v = 0; v < P * PER; v++) acc[r][v] =
+            vec_fma(x[0], w[v], acc[r][v]);
     }
 }
 
