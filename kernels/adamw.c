@@ -37,6 +37,7 @@ static double bias(double beta, int64_t t)
     return 1 - power;
 }
 
+/* NOLINTBEGIN(readability-non-const-parameter): tiles write through the job */
 void tr_adamw_step(const struct tr_exec *ex, const struct tr_adamw *cfg, float clip,
                    int64_t n, const float *g, float *p, float *m, float *v)
 {
@@ -60,6 +61,7 @@ void tr_adamw_step(const struct tr_exec *ex, const struct tr_adamw *cfg, float c
     };
     tr_team_run(ex->team, (n + RUN - 1) / RUN, adamw_tile, &j);
 }
+/* NOLINTEND(readability-non-const-parameter) */
 
 struct squares_job {
     const struct tr_vector_ops *ops;

@@ -34,6 +34,7 @@ static void forward_tile(void *ctx, int64_t tile, void *scratch)
     }
 }
 
+/* NOLINTBEGIN(readability-non-const-parameter): tiles write through the job */
 void tr_rmsnorm(const struct tr_exec *ex, const float *x, const float *w, float eps,
                 int64_t T, int64_t d, float *y, float *r)
 {
@@ -41,6 +42,7 @@ void tr_rmsnorm(const struct tr_exec *ex, const float *x, const float *w, float 
         .ops = ex->k->vector, .x = x, .w = w, .y = y, .r = r, .eps = eps, .T = T, .d = d};
     tr_team_run(ex->team, tiles(T, ROWS), forward_tile, &j);
 }
+/* NOLINTEND(readability-non-const-parameter) */
 
 /* Tiles of rows for dx, then tiles of columns for dw: a column's chain runs over all tokens. */
 static void backward_tile(void *ctx, int64_t tile, void *scratch)
@@ -60,6 +62,8 @@ static void backward_tile(void *ctx, int64_t tile, void *scratch)
                         j->dx + t * j->d);
 }
 
+/* NOLINTBEGIN(readability-non-const-parameter): tiles write through the job */
+/* NOLINTNEXTLINE(readability-function-size): all of one pass */
 void tr_rmsnorm_backward(const struct tr_exec *ex, const float *dy, const float *x,
                          const float *w, const float *r, int64_t T, int64_t d, int add,
                          float *dx, float *dw)
@@ -76,3 +80,4 @@ void tr_rmsnorm_backward(const struct tr_exec *ex, const float *dy, const float 
                          .add = add};
     tr_team_run(ex->team, tiles(d, COLUMNS) + tiles(T, ROWS), backward_tile, &j);
 }
+/* NOLINTEND(readability-non-const-parameter) */

@@ -47,13 +47,16 @@ static int64_t tiles(int64_t n)
     return (n + RUN - 1) / RUN;
 }
 
+/* NOLINTBEGIN(readability-non-const-parameter): tiles write through the job */
 void tr_swiglu(const struct tr_exec *ex, const float *g, const float *u, int64_t n,
                float *out)
 {
     struct pointwise_job j = {.ops = ex->k->vector, .a = g, .b = u, .x = out, .n = n};
     tr_team_run(ex->team, tiles(n), swiglu_tile, &j);
 }
+/* NOLINTEND(readability-non-const-parameter) */
 
+/* NOLINTBEGIN(readability-non-const-parameter): tiles write through the job */
 void tr_swiglu_backward(const struct tr_exec *ex, const float *g, const float *u,
                         const float *dout, int64_t n, float *dg, float *du)
 {
@@ -61,9 +64,12 @@ void tr_swiglu_backward(const struct tr_exec *ex, const float *g, const float *u
         .ops = ex->k->vector, .a = g, .b = u, .c = dout, .x = dg, .y = du, .n = n};
     tr_team_run(ex->team, tiles(n), swiglu_back_tile, &j);
 }
+/* NOLINTEND(readability-non-const-parameter) */
 
+/* NOLINTBEGIN(readability-non-const-parameter): tiles write through the job */
 void tr_add(const struct tr_exec *ex, const float *y, int64_t n, float *x)
 {
     struct pointwise_job j = {.ops = ex->k->vector, .a = y, .x = x, .n = n};
     tr_team_run(ex->team, tiles(n), add_tile, &j);
 }
+/* NOLINTEND(readability-non-const-parameter) */

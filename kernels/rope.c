@@ -5,14 +5,14 @@
 
 enum { ROWS = 16 }; /* tokens in a tile */
 
-static const double PI = 3.141592653589793116;
+static const double pi = 3.141592653589793116;
 
 /* transformers' llama3 rule: wavelengths longer than the first training length over
  * low_freq_factor are stretched by `factor`, those shorter than it over high_freq_factor are
  * left, and between the two the frequency is a mixture. */
 static double stretched(const struct tr_rope *rope, double freq)
 {
-    const double wavelength = 2.0 * PI / freq;
+    const double wavelength = 2.0 * pi / freq;
     const double longest = rope->original_length / rope->low_freq_factor;
     const double shortest = rope->original_length / rope->high_freq_factor;
     if (wavelength < shortest) return freq;
@@ -60,6 +60,8 @@ static void rope_tile(void *ctx, int64_t tile, void *scratch)
     }
 }
 
+/* NOLINTBEGIN(readability-non-const-parameter): tiles write through the job */
+/* NOLINTNEXTLINE(readability-function-size): shapes, places and two tables */
 void tr_rope_apply(const struct tr_exec *ex, float *x, int64_t T, int64_t heads,
                    int64_t D, const int32_t *position, const float *cos, const float *sin,
                    int inverse)
@@ -75,3 +77,4 @@ void tr_rope_apply(const struct tr_exec *ex, float *x, int64_t T, int64_t heads,
                          .inverse = inverse};
     tr_team_run(ex->team, (T + ROWS - 1) / ROWS, rope_tile, &j);
 }
+/* NOLINTEND(readability-non-const-parameter) */

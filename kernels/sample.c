@@ -253,6 +253,7 @@ int32_t tr_sample(const struct tr_exec *ex, const struct tr_sampling *cfg, float
     return c.id[c.n - 1];
 }
 
+/* NOLINTNEXTLINE(readability-function-size): logits, history, scratch, two outputs */
 int64_t tr_sample_kept(const struct tr_exec *ex, const struct tr_sampling *cfg, float *z,
                        int64_t V, const int32_t *history, int64_t n, void *scratch,
                        int32_t *kept, double *prob)

@@ -26,6 +26,7 @@ static void logprob_tile(void *ctx, int64_t row, void *scratch)
     if (j->entropy) j->entropy[row] = lse - j->ops->mean_logit(z, j->V, lse);
 }
 
+/* NOLINTBEGIN(readability-non-const-parameter): tiles write through the job */
 void tr_logprob(const struct tr_exec *ex, const float *z, int64_t R, int64_t V,
                 const int32_t *target, float *logp, float *lse, float *entropy)
 {
@@ -38,6 +39,7 @@ void tr_logprob(const struct tr_exec *ex, const float *z, int64_t R, int64_t V,
                             .entropy = entropy};
     tr_team_run(ex->team, R, logprob_tile, &j);
 }
+/* NOLINTEND(readability-non-const-parameter) */
 
 static void backward_tile(void *ctx, int64_t row, void *scratch)
 {
@@ -48,6 +50,7 @@ static void backward_tile(void *ctx, int64_t row, void *scratch)
     z[j->target[row]] += j->dlogp[row];
 }
 
+/* NOLINTBEGIN(readability-non-const-parameter): tiles write through the job */
 void tr_logprob_backward(const struct tr_exec *ex, float *z, int64_t R, int64_t V,
                          const int32_t *target, const float *lse, const float *dlogp)
 {
@@ -59,3 +62,4 @@ void tr_logprob_backward(const struct tr_exec *ex, float *z, int64_t R, int64_t 
                             .dlogp = dlogp};
     tr_team_run(ex->team, R, backward_tile, &j);
 }
+/* NOLINTEND(readability-non-const-parameter) */

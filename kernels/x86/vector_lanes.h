@@ -61,30 +61,31 @@ static void norm_dx(const float *dy, const float *x, const float *w, float r, in
     }
 }
 
-/* Columns k .. k+16*wide-1, or up to `end`, over all tokens: `wide` (a constant) vectors of
- * chains side by side hide the latency of one. */
+/* The first n <= 16 * wide columns over all tokens: `wide` (a constant) vectors of chains side by
+ * side hide the latency of one. */
 V16_INLINE void norm_dw_strip(const float *dy, const float *x, const float *r, int64_t T,
-                              int64_t d, int64_t k, int64_t end, int wide, float *dw)
+                              int64_t d, int64_t n, int64_t wide, float *dw)
 {
     v16 sum[4];
-    for (int j = 0; j < wide; j++) sum[j] = take(dw, k + j * LANES, end, 0);
+    for (int64_t j = 0; j < wide; j++) sum[j] = take(dw, j * LANES, n, 0);
     for (int64_t t = 0; t < T; t++) {
         const v16 s = v16_set1(r[t]);
-        for (int j = 0; j < wide; j++) {
-            const v16 a = v16_mul(take(x + t * d, k + j * LANES, end, 0), s);
-            sum[j] = v16_fma(take(dy + t * d, k + j * LANES, end, 0), a, sum[j]);
+        for (int64_t j = 0; j < wide; j++) {
+            const v16 a = v16_mul(take(x + t * d, j * LANES, n, 0), s);
+            sum[j] = v16_fma(take(dy + t * d, j * LANES, n, 0), a, sum[j]);
         }
     }
-    for (int j = 0; j < wide; j++) give(dw, k + j * LANES, end, sum[j]);
+    for (int64_t j = 0; j < wide; j++) give(dw, j * LANES, n, sum[j]);
 }
 
 static void norm_dw(const float *dy, const float *x, const float *r, int64_t T, int64_t d,
                     int64_t i, int64_t n, float *dw)
 {
+    const int64_t strip = (int64_t)4 * LANES, end = i + n;
     int64_t k = i;
-    for (; k + 4 * LANES <= i + n; k += 4 * LANES)
-        norm_dw_strip(dy, x, r, T, d, k, k + 4 * LANES, 4, dw);
-    for (; k < i + n; k += LANES) norm_dw_strip(dy, x, r, T, d, k, i + n, 1, dw);
+    for (; k + strip <= end; k += strip)
+        norm_dw_strip(dy + k, x + k, r, T, d, strip, 4, dw + k);
+    for (; k < end; k += LANES) norm_dw_strip(dy + k, x + k, r, T, d, end - k, 1, dw + k);
 }
 
 static void rotate(float *x, int64_t D, const float *cos, const float *sin, bool inverse)
