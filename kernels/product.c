@@ -10,8 +10,9 @@
  *         for each group of panels: make B, if it is not panels already
  *             for each panel: for each strip of rows: run it (product.h)
  *
- * Up to FEW rows are read where they lie, and when all fit in one strip, B is read just once,
- * several panels side by side: then the speed is that of memory.
+ * Up to FEW rows are read where they lie, bf16 weights are then widened in registers, and when
+ * all rows fit in one strip, B is read just once, several panels side by side: the speed is
+ * that of memory.
  *
  * Scratch of a thread:   [ B block | A block | edge ]
  *     edge     the C of a strip whose panel is not full (width no multiple of 16) */
@@ -26,7 +27,7 @@
 #include "kernels/exec.h"
 
 enum {
-    FEW = 40,       /* rows up to here are read where they are, unpacked */
+    FEW = 64,       /* rows up to here are read where they are, unpacked */
     ROWS = 576,     /* of an A block */
     PANELS = 64,    /* of a tile, at most */
     EDGE_ROWS = 16, /* no row of kernels has longer strips */
@@ -116,7 +117,7 @@ static void one_strip(const struct tr_product *q, struct range r, struct range p
                       const struct scratch *t)
 {
     const int64_t rows = r.to - r.from;
-    const int64_t block = TR_DEPTH * 4;
+    const int64_t block = (int64_t)TR_DEPTH * 4;
     const size_t b_size = q->b_bf16 ? sizeof(uint16_t) : sizeof(float);
     int64_t d = 0;
     do {
@@ -216,6 +217,9 @@ static void strips_on(const struct tr_product *q, const struct tr_cuts *c, int64
                       int64_t d, struct tr_strip s, struct ahead *ahead,
                       const struct scratch *t)
 {
+    void (*fn)(const struct tr_strip *) = q->packed                 ? q->ops->packed
+                                          : q->b_bf16 && !q->b_make ? q->ops->direct_bf16
+                                                                    : q->ops->direct;
     for (int64_t i = 0; i < c->count; i++) {
         const int64_t row = tr_strip_at(c, i), next = tr_strip_at(c, i + 1);
         const float *soon = q->c + next * q->c_row + j * q->c_panel;
@@ -223,7 +227,7 @@ static void strips_on(const struct tr_product *q, const struct tr_cuts *c, int64
         s.a = q->packed ? t->a + (row - c->from) * s.depth : q->a + row * q->a_row + d;
         s.c_soon = s.more && i + 1 < c->count ? soon : NULL;
         look_ahead(ahead, &s);
-        run_strip(q, q->packed ? q->ops->packed : q->ops->direct, s, row, j, t);
+        run_strip(q, fn, s, row, j, t);
     }
 }
 
@@ -236,7 +240,8 @@ static void rows_block(const struct tr_product *q, struct range r, struct range 
     struct ahead ahead = {0};
     struct tr_strip s = {.depth = at_most(q->depth - d, q->block),
                          .a_row = q->a_row,
-                         .b_panel = q->b_make ? TR_DEPTH * TR_LANES : q->b_stride,
+                         .b_panel =
+                             q->b_make ? (int64_t)TR_DEPTH * TR_LANES : q->b_stride,
                          .more = q->more || d > 0};
     if (q->packed) (q->a_turned ? tr_a_copy : tr_a_pack)(q, &c, d, s.depth, t->a);
     for (int64_t g = p.from; g < p.to; g += group) {
@@ -295,7 +300,8 @@ static double tile_cost(const struct tr_product *q, int64_t rows, int64_t panels
 static void cut(struct tr_product *q, int threads)
 {
     const int64_t panels = ceil_div(q->width, TR_LANES);
-    const int64_t most = ROWS / q->ops->rows * q->ops->rows; /* steps are whole strips */
+    const int64_t most =
+        (int64_t)(ROWS / q->ops->rows) * q->ops->rows; /* steps are whole strips */
     const int64_t fewest = ceil_div(q->rows, most);
     const int64_t unit = in_one_strip(q) ? q->ops->together[q->rows] : 2;
     double best = 0;
@@ -322,6 +328,8 @@ void tr_product_run(const struct tr_exec *ex, struct tr_product *q)
     q->block = ceil_div(q->depth, at_least(ceil_div(q->depth, TR_DEPTH), 1));
     q->block = at_least(ceil_div(q->block, TR_LANES), 1) * TR_LANES;
     q->packed = q->a_turned || q->rows > FEW;
+    if (!q->packed && q->b_make == tr_b_widen)
+        q->b_make = NULL; /* widened in registers */
     cut(q, tr_team_threads(ex->team));
     assert(q->rows_step <= ROWS);
     tr_team_run(ex->team,

@@ -295,9 +295,9 @@ static void every_width_meets_every_depth(void **state)
 
 static void every_height(void **state)
 {
-    for (int64_t m = 0; m <= 50; m++)
+    for (int64_t m = 0; m <= 70; m++)
         check_shape(*state, (struct shape){m, 40, 35}, TR_F32);
-    for (int64_t m = 0; m <= 50; m++)
+    for (int64_t m = 0; m <= 70; m++)
         check_shape(*state, (struct shape){m, 35, 40}, TR_BF16);
 }
 
