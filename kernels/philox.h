@@ -31,12 +31,13 @@ double tr_philox_uniform(struct tr_philox key, uint32_t token, uint32_t sample,
                          uint32_t prompt, uint32_t step);
 
 /* A uniform permutation of 0 .. n-1 (Fisher-Yates from the top; bounded draws by
- * multiply-shift with rejection, Lemire 2019), addressed by (stream, epoch). */
+ * multiply-shift with rejection, Lemire 2019), n < 2^32. Draws are the words of the blocks at
+ * (b, b >> 32, stream, epoch), b = 0, 1, .. */
 void tr_philox_permutation(struct tr_philox key, uint32_t stream, uint32_t epoch,
                            int64_t n, int64_t *out);
 
 /* n standard normal numbers (Box-Muller in f64 with our own log, sin and cos), for weight
- * initialisation, addressed by (tensor, element). */
+ * initialisation: pair k, elements 2k and 2k + 1, from the block at (k, k >> 32, tensor, 0). */
 void tr_philox_normal(struct tr_philox key, uint32_t tensor, int64_t n, double std,
                       float *out);
 

@@ -2,7 +2,8 @@
  *
  * SwiGLU (Shazeer 2020, arXiv:2002.05202): sig = 1 / (1 + tr_expf(-g)); out = (g * sig) * u.
  * Backward: du = dout * (g * sig); dg = (dout * u) * (sig * fmaf(g, 1 - sig, 1)).
- * Residual: x = x + y, one f32 addition. */
+ * Residual: x = x + y, one f32 addition.
+ * An output may be one of the inputs, element for element. */
 #ifndef TR_KERNELS_POINTWISE_H
 #define TR_KERNELS_POINTWISE_H
 

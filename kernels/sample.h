@@ -8,6 +8,8 @@
  *                while the sum before it is < top_p; at least one stays
  *   draw         u in [0, 1): walk the kept ids ascending, cumulating exp in f64, until the sum
  *                exceeds u * total; the last kept id if rounding leaves none
+ * -Inf and NaN are never kept; a row of nothing else keeps id 0, certain. -0 and +0 are equal.
+ * Ids of the history outside [0, V) are passed over. The team is not used: rows may be tiles of it.
  * Selection is by threshold, not by sorting the vocabulary. temperature 0 is arg-max (lowest id
  * among equals). The log-prob reported is that of the plain soft-max at temperature 1
  * (softmax.h), not of the sampling distribution. */

@@ -79,9 +79,10 @@ static void swiglu_back(const float *g, const float *u, const float *dout, int64
     for (int64_t i = 0; i < n; i++) {
         const float gi = g[i];
         const float ui = u[i];
+        const float di = dout[i];
         const float sig = 1.0F / (1.0F + tr_f32_exp(-gi));
-        du[i] = dout[i] * (gi * sig);
-        dg[i] = (dout[i] * ui) * (sig * fmaf(gi, 1.0F - sig, 1.0F));
+        du[i] = di * (gi * sig);
+        dg[i] = (di * ui) * (sig * fmaf(gi, 1.0F - sig, 1.0F));
     }
 }
 

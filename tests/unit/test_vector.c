@@ -360,6 +360,30 @@ static void dw_may_be_split_over_calls(void **state)
     bench_destroy(&b);
 }
 
+/* pointwise.h: an output may be one of the inputs. */
+static void outputs_may_be_inputs(void **state)
+{
+    const struct execs *e = *state;
+    struct bench b = bench_create(1, 100);
+    for (int i = 0; i < e->rows * TEAMS; i++)
+        for (int du = 0; du < 3;
+             du++) { /* du takes the place of g, u or dout, dg the next */
+            float *x[3] = {b.out[1], b.out[2], b.out[3]};
+            clear(&b);
+            for (int k = 0; k < 3; k++) copy(x[k], b.in[k], b.d);
+            tr_swiglu_backward(&e->ex[i], x[0], x[1], x[2], b.d, x[(du + 1) % 3], x[du]);
+            tr_swiglu_backward(&e->ex[0], b.in[0], b.in[1], b.in[2], b.d, b.out[0],
+                               b.table);
+            same_bits(x[(du + 1) % 3], b.out[0], b.d, "swiglu backward", "dg in place",
+                      &b);
+            copy(x[0], b.in[0], b.d);
+            tr_swiglu(&e->ex[0], b.in[0], b.in[1], b.d, b.out[0]);
+            tr_swiglu(&e->ex[i], x[0], b.in[1], b.d, x[0]);
+            same_bits(x[0], b.out[0], b.d, "swiglu", "in place", &b);
+        }
+    bench_destroy(&b);
+}
+
 /* Equal bits, or both NaN: which NaN is nobody's business. */
 static bool same_value(float a, float b)
 {
@@ -441,6 +465,7 @@ int main(void)
         cmocka_unit_test(every_row_and_team_gives_the_reference_bits),
         cmocka_unit_test(a_row_is_the_same_alone_and_in_a_batch),
         cmocka_unit_test(dw_may_be_split_over_calls),
+        cmocka_unit_test(outputs_may_be_inputs),
         cmocka_unit_test(lanes_take_exp_as_the_reference_does),
         cmocka_unit_test(odd_values_go_the_same_way),
         cmocka_unit_test(the_tail_keeps_the_sign_of_a_zero),
