@@ -20,7 +20,7 @@ static void become(char *const *argv, const char *log, pid_t parent)
     sigemptyset(&set);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGTERM);
-    sigprocmask(SIG_BLOCK, &set, NULL); /* stays so over exec */
+    pthread_sigmask(SIG_BLOCK, &set, NULL); /* stays so over exec */
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent) _exit(127); /* it died before the line above */
     if (log) {
@@ -34,13 +34,16 @@ static void become(char *const *argv, const char *log, pid_t parent)
 enum tr_status tr_child_start(const char *const *words, const char *log,
                               struct tr_child *out, struct tr_err *err)
 {
-    char *argv[TR_CHILD_WORDS + 2] = {(char *)(uintptr_t) "troupe"};
+    /* exec takes char *const *, for which C has no cast of const char *const *. */
+    union {
+        const char *word[TR_CHILD_WORDS + 2];
+        char *exec[TR_CHILD_WORDS + 2];
+    } argv = {.word = {"troupe"}};
     int n = 1;
-    for (; words[n - 1] && n <= TR_CHILD_WORDS; n++)
-        argv[n] = (char *)(uintptr_t)words[n - 1];
+    for (; words[n - 1] && n <= TR_CHILD_WORDS; n++) argv.word[n] = words[n - 1];
     pid_t parent = getpid();
     out->pid = fork();
-    if (out->pid == 0) become(argv, log, parent);
+    if (out->pid == 0) become(argv.exec, log, parent);
     if (out->pid > 0) return TR_OK;
     out->pid = 0;
     return tr_err_set(err, TR_NOMEM, "a process for %s: %s", words[0],
