@@ -133,7 +133,7 @@ enum tr_status tr_course_save(struct tr_course *c, const char *folder, bool opti
     if (st == TR_OK) st = tr_plan_stage_save(&c->plan, c->core, &ask, err);
     if (st == TR_OK) st = wait_answer(c, err);
     if (st != TR_OK) return st;
-    if (!ask.want_digests) return TR_OK;
+    if (!weights || !state) return TR_OK;
     *weights = c->plan.saved.weights.at[0];
     *state = c->plan.saved.state.at[0];
     return TR_OK;

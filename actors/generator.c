@@ -65,7 +65,7 @@ static enum tr_status take_arrays(struct tr_generator *g, struct tr_err *err)
 {
     size_t n = (size_t)g->size.max_sequences, V = (size_t)g->V;
     g->in = calloc(n, sizeof *g->in);
-    g->fed = calloc(n, sizeof *g->fed);
+    g->fed = calloc(n, sizeof(void *));
     g->target = calloc(n, sizeof *g->target);
     g->lse = calloc(n, sizeof *g->lse);
     g->row = calloc(V, sizeof *g->row);
@@ -156,7 +156,7 @@ enum tr_status tr_generator_add(struct tr_generator *g,
     if (st != TR_OK) return st;
     if (g->count == g->room) {
         int64_t room = g->room ? 2 * g->room : 16;
-        struct sequence **all = realloc(g->all, (size_t)room * sizeof *all);
+        struct sequence **all = realloc(g->all, (size_t)room * sizeof(void *));
         if (!all) return tr_err_set(err, TR_NOMEM, "a sequence");
         g->all = all;
         g->room = room;
@@ -173,7 +173,7 @@ static int64_t find(const struct tr_generator *g, int64_t ticket)
 {
     for (int64_t i = 0; i < g->count; i++)
         if (g->all[i]->ticket == ticket) return i;
-    assert(!"no such ticket");
+    assert(false && "no such ticket");
     return -1;
 }
 
@@ -205,7 +205,7 @@ void tr_generator_drop(struct tr_generator *g, int64_t ticket)
     leave(g, g->all[i]);
     free_sequence(g->all[i]);
     g->count--;
-    memmove(g->all + i, g->all + i + 1, (size_t)(g->count - i) * sizeof *g->all);
+    memmove(g->all + i, g->all + i + 1, (size_t)(g->count - i) * sizeof(void *));
 }
 
 /* ---- one step ---- */

@@ -155,8 +155,8 @@ struct top { /* the four parts of a content */
 
 static const char *const part_name[] = {"kind", "digests", "payload", "arrays"};
 static const struct tr_field top_field[] = {
-    {"kind", TR_FIELD_TEXT, offsetof(struct top, kind), 0, 31, NULL, false},
-    {"digests", TR_FIELD_DIGESTS, offsetof(struct top, digests), 0, 0, NULL, false},
+    {"kind", TR_FIELD_TEXT, false, offsetof(struct top, kind), 0, 31, NULL},
+    {"digests", TR_FIELD_DIGESTS, false, offsetof(struct top, digests), 0, 0, NULL},
 };
 static const struct tr_record top_record = {"content", sizeof(struct top), 2, top_field};
 
@@ -164,8 +164,8 @@ struct described { /* one entry of arrays */
     char name[32], dtype[8];
 };
 static const struct tr_field described_field[] = {
-    {"name", TR_FIELD_TEXT, offsetof(struct described, name), 0, 31, NULL, false},
-    {"dtype", TR_FIELD_TEXT, offsetof(struct described, dtype), 0, 7, NULL, false},
+    {"name", TR_FIELD_TEXT, false, offsetof(struct described, name), 0, 31, NULL},
+    {"dtype", TR_FIELD_TEXT, false, offsetof(struct described, dtype), 0, 7, NULL},
 };
 static const struct tr_record described_record = {"array", sizeof(struct described), 2,
                                                   described_field};

@@ -48,10 +48,10 @@ enum tr_field_kind {
 struct tr_field {
     const char *name;
     enum tr_field_kind kind;
-    size_t at; /* offset in the struct */
+    bool optional; /* when missing, the zero of its kind */
+    size_t at;     /* offset in the struct */
     double lo, hi;
     const char *const *words; /* ends with NULL */
-    bool optional;            /* when missing, the zero of its kind */
 };
 
 struct tr_record { /* a struct as a table */

@@ -30,8 +30,8 @@ struct opening {
     int say;
 };
 static const struct tr_field opening_field[] = {
-    {"v", TR_FIELD_INT, offsetof(struct opening, version), 0, 1e9, NULL, false},
-    {"say", TR_FIELD_WORD, offsetof(struct opening, say), 0, 0, say_word, false},
+    {"v", TR_FIELD_INT, false, offsetof(struct opening, version), 0, 1e9, NULL},
+    {"say", TR_FIELD_WORD, false, offsetof(struct opening, say), 0, 0, say_word},
 };
 static const struct tr_record opening_record = {"message", sizeof(struct opening), 2,
                                                 opening_field};
@@ -41,57 +41,57 @@ static const struct tr_record version_record = {"message", sizeof(struct opening
 
 #define HELLO(member) offsetof(struct tr_hello, member)
 static const struct tr_field hello_field[] = {
-    {"role", TR_FIELD_WORD, HELLO(role), 0, 0, role_word, false},
-    {"instance", TR_FIELD_TEXT, HELLO(instance), 0, 63, NULL, false},
-    {"incarnation", TR_FIELD_INT, HELLO(incarnation), 0, 9.2e18, NULL, false},
-    {"holds", TR_FIELD_DIGESTS, HELLO(holds), 0, 0, NULL, false},
-    {"credits", TR_FIELD_INT, HELLO(credits), 1, TR_CREDITS_MAX, NULL, false},
-    {"threads", TR_FIELD_INT, HELLO(threads), 0, 1 << 16, NULL, true},
-    {"isa", TR_FIELD_TEXT, HELLO(isa), 0, 15, NULL, true},
-    {"math", TR_FIELD_TEXT, HELLO(math), 0, 15, NULL, true},
+    {"role", TR_FIELD_WORD, false, HELLO(role), 0, 0, role_word},
+    {"instance", TR_FIELD_TEXT, false, HELLO(instance), 0, 63, NULL},
+    {"incarnation", TR_FIELD_INT, false, HELLO(incarnation), 0, 9.2e18, NULL},
+    {"holds", TR_FIELD_DIGESTS, false, HELLO(holds), 0, 0, NULL},
+    {"credits", TR_FIELD_INT, false, HELLO(credits), 1, TR_CREDITS_MAX, NULL},
+    {"threads", TR_FIELD_INT, true, HELLO(threads), 0, 1 << 16, NULL},
+    {"isa", TR_FIELD_TEXT, true, HELLO(isa), 0, 15, NULL},
+    {"math", TR_FIELD_TEXT, true, HELLO(math), 0, 15, NULL},
 };
 
 #define WELCOME(member) offsetof(struct tr_welcome, member)
 static const struct tr_field welcome_field[] = {
-    {"admitted", TR_FIELD_BOOL, WELCOME(admitted), 0, 0, NULL, false},
-    {"run", TR_FIELD_TEXT, WELCOME(run), 0, 71, NULL, false},
-    {"reason", TR_FIELD_TEXT, WELCOME(reason), 0, 199, NULL, true},
-    {"credits", TR_FIELD_INT, WELCOME(credits), 0, TR_CREDITS_MAX, NULL, false},
+    {"admitted", TR_FIELD_BOOL, false, WELCOME(admitted), 0, 0, NULL},
+    {"run", TR_FIELD_TEXT, false, WELCOME(run), 0, 71, NULL},
+    {"reason", TR_FIELD_TEXT, true, WELCOME(reason), 0, 199, NULL},
+    {"credits", TR_FIELD_INT, false, WELCOME(credits), 0, TR_CREDITS_MAX, NULL},
 };
 
 static const struct tr_field deliver_field[] = {
-    {"id", TR_FIELD_DIGEST, offsetof(struct tr_deliver, id), 0, 0, NULL, false},
-    {"attempt", TR_FIELD_INT, offsetof(struct tr_deliver, attempt), 1, 1e6, NULL, false},
+    {"id", TR_FIELD_DIGEST, false, offsetof(struct tr_deliver, id), 0, 0, NULL},
+    {"attempt", TR_FIELD_INT, false, offsetof(struct tr_deliver, attempt), 1, 1e6, NULL},
 };
 
 static const struct tr_field progress_field[] = {
-    {"in_hand", TR_FIELD_DIGESTS, offsetof(struct tr_progress, in_hand), 0, 0, NULL,
-     false},
-    {"tokens", TR_FIELD_INT, offsetof(struct tr_progress, tokens), 0, 1e15, NULL, true},
+    {"in_hand", TR_FIELD_DIGESTS, false, offsetof(struct tr_progress, in_hand), 0, 0,
+     NULL},
+    {"tokens", TR_FIELD_INT, true, offsetof(struct tr_progress, tokens), 0, 1e15, NULL},
 };
 
 #define DONE(member) offsetof(struct tr_done, member)
 static const struct tr_field done_field[] = {
-    {"id", TR_FIELD_DIGEST, DONE(id), 0, 0, NULL, false},
-    {"queue_seconds", TR_FIELD_REAL, DONE(queue_seconds), 0, 1e9, NULL, true},
-    {"compute_seconds", TR_FIELD_REAL, DONE(compute_seconds), 0, 1e9, NULL, true},
+    {"id", TR_FIELD_DIGEST, false, DONE(id), 0, 0, NULL},
+    {"queue_seconds", TR_FIELD_REAL, true, DONE(queue_seconds), 0, 1e9, NULL},
+    {"compute_seconds", TR_FIELD_REAL, true, DONE(compute_seconds), 0, 1e9, NULL},
 };
 
 #define FAIL(member) offsetof(struct tr_fail, member)
 static const struct tr_field fail_field[] = {
-    {"id", TR_FIELD_DIGEST, FAIL(id), 0, 0, NULL, false},
-    {"code", TR_FIELD_INT, FAIL(code), TR_AGAIN, TR_IO, NULL, false},
-    {"text", TR_FIELD_TEXT, FAIL(text), 0, 255, NULL, false},
-    {"retryable", TR_FIELD_BOOL, FAIL(retryable), 0, 0, NULL, false},
+    {"id", TR_FIELD_DIGEST, false, FAIL(id), 0, 0, NULL},
+    {"code", TR_FIELD_INT, false, FAIL(code), TR_AGAIN, TR_IO, NULL},
+    {"text", TR_FIELD_TEXT, false, FAIL(text), 0, 255, NULL},
+    {"retryable", TR_FIELD_BOOL, false, FAIL(retryable), 0, 0, NULL},
 };
 
 static const struct tr_field parting_field[] = {
-    {"reason", TR_FIELD_TEXT, offsetof(struct tr_parting, reason), 0, 199, NULL, true},
+    {"reason", TR_FIELD_TEXT, true, offsetof(struct tr_parting, reason), 0, 199, NULL},
 };
 
 #define TABLE(name, type, field)                                                         \
     {                                                                                    \
-        name, sizeof(struct type), sizeof field / sizeof *field, field                   \
+        (name), sizeof(struct type), sizeof(field) / sizeof *(field), (field)            \
     }
 static const struct tr_record body_record[] = {
     /* by enum tr_say */

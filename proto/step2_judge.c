@@ -5,13 +5,13 @@
 #define ASK(member) offsetof(struct tr_ask_judge, member)
 
 static const struct tr_field ask_field[] = {
-    {"token", TR_FIELD_I32, ASK(token), 2, 1 << 24, NULL, false},
-    {"start", TR_FIELD_I64, ASK(start), 2, 1 << 20, NULL, false},
-    {"from", TR_FIELD_I64, ASK(from), 1, 1 << 20, NULL, false},
+    {"token", TR_FIELD_I32, false, ASK(token), 2, 1 << 24, NULL},
+    {"start", TR_FIELD_I64, false, ASK(start), 2, 1 << 20, NULL},
+    {"from", TR_FIELD_I64, false, ASK(from), 1, 1 << 20, NULL},
 };
 static const struct tr_field answer_field[] = {
-    {"number", TR_FIELD_F32, offsetof(struct tr_answer_judge, number), 1, 1 << 24, NULL,
-     false},
+    {"number", TR_FIELD_F32, false, offsetof(struct tr_answer_judge, number), 1, 1 << 24,
+     NULL},
 };
 
 const struct tr_record tr_ask_logprob_record = {"logprob", sizeof(struct tr_ask_judge), 3,

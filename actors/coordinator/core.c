@@ -205,7 +205,7 @@ static enum tr_status make_room(struct tr_core *c, struct tr_err *err)
     if (c->works == c->work_room && c->works >= REMEMBERED) forget_old(c);
     if (c->works < c->work_room) return TR_OK;
     int64_t room = c->work_room ? 2 * c->work_room : 64;
-    struct work **more = realloc(c->work, (size_t)room * sizeof *more);
+    struct work **more = realloc(c->work, (size_t)room * sizeof(void *));
     if (!more) return tr_err_set(err, TR_NOMEM, "a unit");
     c->work = more;
     c->work_room = room;
