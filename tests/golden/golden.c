@@ -38,7 +38,7 @@ double tr_golden_abs(const float *got, const float *want, int64_t n)
 {
     double worst = 0;
     for (int64_t i = 0; i < n; i++) {
-        if (isnan(got[i]) != isnan(want[i])) return NAN;
+        if (isnan(got[i]) != isnan(want[i])) return (double)NAN;
         if (got[i] == want[i] || isnan(got[i])) continue;
         double e = fabs((double)got[i] - (double)want[i]);
         if (e > worst) worst = e;

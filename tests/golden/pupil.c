@@ -244,7 +244,7 @@ static double one_checksum(const struct tr_pupil *p, const struct tr_param *q,
     float *x = malloc((size_t)n * sizeof *x);
     if (!x || !json_is_object(want)) {
         free(x);
-        return NAN;
+        return (double)NAN;
     }
     tr_params_unpack(p->ex, q, p->masters, x);
     for (int64_t i = 0; i < n; i++) {
@@ -291,7 +291,7 @@ static double compare_places(const struct tr_rows *r, const float *got, const fl
     const int64_t step = count == r->B * r->T * width ? 1 : 9; /* F1: every 9th place */
     const int64_t stored = (r->T + step - 1) / step;
     double worst = 0;
-    if (count != r->B * stored * width) return NAN;
+    if (count != r->B * stored * width) return (double)NAN;
     for (int64_t i = 0; i < r->n; i++) {
         const int64_t row = r->place[i] / r->T;
         const int64_t t = r->place[i] % r->T;
