@@ -70,7 +70,7 @@ enum tr_status tr_ppo_advantages(const struct tr_ppo_settings *set,
 {
     int64_t total = 0, at = 0;
     for (int64_t i = 0; i < n; i++) total += s[i].T - s[i].from;
-    float *all = malloc((size_t)total * sizeof *all);
+    float *all = calloc((size_t)total + 1, sizeof *all);
     if (!all)
         return tr_err_set(err, TR_NOMEM, "rewards of %lld tokens", (long long)total);
     for (int64_t i = 0; i < n; i++) {

@@ -23,12 +23,20 @@ union payload {
 
 static void read_content(const struct tr_content *c)
 {
-    static const struct tr_record *const record[] = {
-        &tr_ask_generate_record,    &tr_ask_logprob_record,    &tr_ask_score_record,
-        &tr_ask_value_record,       &tr_ask_learn_record,      &tr_ask_save_record,
-        &tr_answer_generate_record, &tr_answer_logprob_record, &tr_answer_score_record,
-        &tr_answer_value_record,    &tr_answer_learn_record,   &tr_answer_save_record};
-    for (size_t i = 0; i < sizeof record / sizeof *record; i++) {
+    static const struct tr_record *const record[] = {&tr_ask_generate_record,
+                                                     &tr_ask_logprob_record,
+                                                     &tr_ask_score_record,
+                                                     &tr_ask_value_record,
+                                                     &tr_ask_learn_record,
+                                                     &tr_ask_save_record,
+                                                     &tr_answer_generate_record,
+                                                     &tr_answer_logprob_record,
+                                                     &tr_answer_score_record,
+                                                     &tr_answer_value_record,
+                                                     &tr_answer_learn_record,
+                                                     &tr_answer_save_record,
+                                                     NULL};
+    for (int i = 0; record[i]; i++) {
         union payload p;
         struct tr_learn_task task;
         struct tr_err err = {0};
