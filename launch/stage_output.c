@@ -20,7 +20,8 @@ enum tr_status tr_stage_checkpoint(struct tr_stage_parts *p, struct tr_err *err)
     enum tr_status st = tr_checkpoint_name(run, step, true, part, sizeof part, err);
     if (st == TR_OK) st = tr_dir_remove(part, err);
     if (st == TR_OK)
-        st = tr_course_save(p->course, part, !p->o->output.save_only_model, NULL, NULL, err);
+        st = tr_course_save(p->course, part, !p->o->output.save_only_model, NULL, NULL,
+                            err);
     if (st == TR_OK) st = tr_trainer_state_write(part, &state, err);
     if (st == TR_OK) st = tr_checkpoint_publish(run, step, err);
     if (st == TR_OK) st = tr_checkpoint_prune(run, p->o->output.save_limit, step, err);
