@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "core/base/clock.h"
+#include "core/model/memory.h"
 #include "kernels/attention.h"
 #include "launch/flags.h"
 #include "launch/start.h"
@@ -90,6 +91,17 @@ static enum tr_status encode_all(const struct wish *w, const struct tr_voice *v,
     return TR_OK;
 }
 
+/* The cache is the one thing that grows with what was asked; the weights are there already. */
+static enum tr_status check_memory(const struct tr_arch *a,
+                                   const struct tr_decode_size *size, struct tr_err *err)
+{
+    struct tr_memory need = {.n = 0};
+    size_t there = 0;
+    enum tr_status st = tr_memory_available("", &there, err);
+    tr_memory_add(&need, "KV cache", tr_generator_bytes(a, size));
+    return st == TR_OK ? tr_memory_check(&need, there, err) : st;
+}
+
 static enum tr_status open_engine(const struct wish *w, const struct tr_exec *ex,
                                   const struct tr_voice *v, int64_t longest,
                                   struct tr_generator **out, struct tr_err *err)
@@ -97,8 +109,14 @@ static enum tr_status open_engine(const struct wish *w, const struct tr_exec *ex
     int64_t n = w->prompts.n * w->samples, pages = (longest + w->max_new) / TR_PAGE + 1;
     struct tr_decode_size size = {.max_sequences = n < w->batch ? n : w->batch,
                                   .max_tokens = PIECE};
+    if (longest + w->max_new > v->model.arch.max_positions)
+        return tr_err_set(err, TR_BADARG,
+                          "%lld prompt and %lld new tokens; the model has %lld positions",
+                          (long long)longest, (long long)w->max_new,
+                          (long long)v->model.arch.max_positions);
     size.pages = size.max_sequences * pages;
-    return tr_generator_create(ex, v->model.weights, &size, out, err);
+    enum tr_status st = check_memory(&v->model.arch, &size, err);
+    return st == TR_OK ? tr_generator_create(ex, v->model.weights, &size, out, err) : st;
 }
 
 static enum tr_status ask_all(const struct wish *w, const struct tr_voice *v,
