@@ -9,7 +9,7 @@
  *     kind     text      which table: "generate", "score", ...
  *     digests  [bin 32]  of a unit: the weights it needs; of an answer: those that were used
  *     payload  map       the values, by name
- *     arrays   [map]     name, dtype ("i32", "i64", "f32"), shape ([count]) of each bulk part
+ *     arrays   [map]     name, dtype ("i32", "i64", "f32", "u8"), shape ([count]) of each bulk part
  * and `bulk` holds the arrays' elements, raw and little-endian, one part for each description.
  *
  * Invariants.

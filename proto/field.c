@@ -12,17 +12,20 @@ static const void *part(const struct tr_field *f, const void *base)
 
 bool tr_field_is_array(const struct tr_field *f)
 {
-    return f->kind == TR_FIELD_I32 || f->kind == TR_FIELD_I64 || f->kind == TR_FIELD_F32;
+    return f->kind == TR_FIELD_I32 || f->kind == TR_FIELD_I64 ||
+           f->kind == TR_FIELD_F32 || f->kind == TR_FIELD_U8;
 }
 
 size_t tr_field_width(const struct tr_field *f)
 {
+    if (f->kind == TR_FIELD_U8) return 1;
     return f->kind == TR_FIELD_I64 ? 8 : 4;
 }
 
 const char *tr_field_dtype(const struct tr_field *f)
 {
     if (f->kind == TR_FIELD_I64) return "i64";
+    if (f->kind == TR_FIELD_U8) return "u8";
     return f->kind == TR_FIELD_I32 ? "i32" : "f32";
 }
 
@@ -75,6 +78,7 @@ static void pack_field(msgpack_packer *pk, const struct tr_field *f, const void 
     case TR_FIELD_I32:
     case TR_FIELD_I64:
     case TR_FIELD_F32:
+    case TR_FIELD_U8:
         return;
     }
 }
@@ -128,6 +132,7 @@ static bool value_fits(const struct tr_field *f, const void *from)
     case TR_FIELD_I32:
     case TR_FIELD_I64:
     case TR_FIELD_F32:
+    case TR_FIELD_U8:
         return in_range(f, (double)((const struct tr_array *)from)->count);
     }
     return false;
@@ -257,6 +262,7 @@ static bool read_field(const struct tr_field *f, const msgpack_object *o, void *
     case TR_FIELD_I32:
     case TR_FIELD_I64:
     case TR_FIELD_F32:
+    case TR_FIELD_U8:
         break;
     }
     return false;
@@ -297,6 +303,7 @@ static enum tr_status refuse(const struct tr_record *r, const struct tr_field *f
     case TR_FIELD_I32:
     case TR_FIELD_I64:
     case TR_FIELD_F32:
+    case TR_FIELD_U8:
         break;
     }
     return tr_err_set(err, TR_BADMSG, "%s.%s is an array and no value", r->kind, f->name);

@@ -6,7 +6,9 @@
 #include "proto/walk.h"
 
 static const char *const say_word[] = {"hello", "welcome", "unit", "progress", "done",
-                                       "fail",  "drain",   "bye",  NULL};
+                                       "fail",  "drain",   "bye",  "load",     "loaded",
+                                       "offer", "drop",    "get",  "chunk",    "ask",
+                                       "tell",  "who",     "here", NULL};
 static const char *const role_word[] = {"policy", "rollout", "reference",
                                         "reward", "critic",  NULL};
 
@@ -42,18 +44,22 @@ static const struct tr_record version_record = {"message", sizeof(struct opening
 #define HELLO(member) offsetof(struct tr_hello, member)
 static const struct tr_field hello_field[] = {
     {"role", TR_FIELD_WORD, false, HELLO(role), 0, 0, role_word},
+    {"slot", TR_FIELD_TEXT, true, HELLO(slot), 0, TR_SLOT_BYTES - 1, NULL},
     {"instance", TR_FIELD_TEXT, false, HELLO(instance), 0, 63, NULL},
     {"incarnation", TR_FIELD_INT, false, HELLO(incarnation), 0, 9.2e18, NULL},
     {"holds", TR_FIELD_DIGESTS, false, HELLO(holds), 0, 0, NULL},
     {"credits", TR_FIELD_INT, false, HELLO(credits), 1, TR_CREDITS_MAX, NULL},
     {"threads", TR_FIELD_INT, true, HELLO(threads), 0, 1 << 16, NULL},
     {"isa", TR_FIELD_TEXT, true, HELLO(isa), 0, 15, NULL},
-    {"math", TR_FIELD_TEXT, true, HELLO(math), 0, 15, NULL},
+    {"math", TR_FIELD_TEXT, true, HELLO(math), 0, 63, NULL},
+    {"host", TR_FIELD_TEXT, true, HELLO(host), 0, 127, NULL},
+    {"swap", TR_FIELD_BOOL, true, HELLO(swap), 0, 0, NULL},
 };
 
 #define WELCOME(member) offsetof(struct tr_welcome, member)
 static const struct tr_field welcome_field[] = {
     {"admitted", TR_FIELD_BOOL, false, WELCOME(admitted), 0, 0, NULL},
+    {"idle", TR_FIELD_BOOL, true, WELCOME(idle), 0, 0, NULL},
     {"run", TR_FIELD_TEXT, false, WELCOME(run), 0, 71, NULL},
     {"reason", TR_FIELD_TEXT, true, WELCOME(reason), 0, 199, NULL},
     {"credits", TR_FIELD_INT, false, WELCOME(credits), 0, TR_CREDITS_MAX, NULL},
@@ -89,6 +95,57 @@ static const struct tr_field parting_field[] = {
     {"reason", TR_FIELD_TEXT, true, offsetof(struct tr_parting, reason), 0, 199, NULL},
 };
 
+#define LOAD(member) offsetof(struct tr_load, member)
+static const struct tr_field load_field[] = {
+    {"digest", TR_FIELD_DIGEST, false, LOAD(digest), 0, 0, NULL},
+    {"file", TR_FIELD_TEXT, true, LOAD(file), 0, TR_PLACE_BYTES - 1, NULL},
+    {"source", TR_FIELD_TEXT, true, LOAD(source), 0, TR_PLACE_BYTES - 1, NULL},
+    {"folder", TR_FIELD_TEXT, true, LOAD(folder), 0, TR_PLACE_BYTES - 1, NULL},
+};
+
+#define LOADED(member) offsetof(struct tr_loaded, member)
+static const struct tr_field loaded_field[] = {
+    {"digest", TR_FIELD_DIGEST, false, LOADED(digest), 0, 0, NULL},
+    {"ok", TR_FIELD_BOOL, false, LOADED(ok), 0, 0, NULL},
+    {"text", TR_FIELD_TEXT, true, LOADED(text), 0, 255, NULL},
+    {"seconds", TR_FIELD_REAL, true, LOADED(seconds), 0, 1e9, NULL},
+};
+
+#define OFFER(member) offsetof(struct tr_offer, member)
+static const struct tr_field offer_field[] = {
+    {"digest", TR_FIELD_DIGEST, false, OFFER(digest), 0, 0, NULL},
+    {"file", TR_FIELD_TEXT, true, OFFER(file), 0, TR_PLACE_BYTES - 1, NULL},
+    {"source", TR_FIELD_TEXT, true, OFFER(source), 0, TR_PLACE_BYTES - 1, NULL},
+};
+
+static const struct tr_field drop_field[] = {
+    {"digest", TR_FIELD_DIGEST, false, offsetof(struct tr_drop, digest), 0, 0, NULL},
+};
+
+#define GET(member) offsetof(struct tr_get, member)
+static const struct tr_field get_field[] = {
+    {"digest", TR_FIELD_DIGEST, false, GET(digest), 0, 0, NULL},
+    {"first", TR_FIELD_INT, false, GET(first), -1, 1 << 24, NULL},
+    {"count", TR_FIELD_INT, false, GET(count), 1, 1 << 24, NULL},
+};
+
+#define CHUNK(member) offsetof(struct tr_chunk, member)
+static const struct tr_field chunk_field[] = {
+    {"digest", TR_FIELD_DIGEST, false, CHUNK(digest), 0, 0, NULL},
+    {"index", TR_FIELD_INT, false, CHUNK(index), -1, 1 << 24, NULL},
+    {"of", TR_FIELD_INT, false, CHUNK(of), 0, 1 << 24, NULL},
+};
+
+static const struct tr_field ask_field[] = {
+    {"what", TR_FIELD_TEXT, false, offsetof(struct tr_ask, what), 0, 31, NULL},
+    {"argument", TR_FIELD_TEXT, true, offsetof(struct tr_ask, argument), 0, 4095, NULL},
+};
+
+static const struct tr_field tell_field[] = {
+    {"ok", TR_FIELD_BOOL, false, offsetof(struct tr_tell, ok), 0, 0, NULL},
+    {"text", TR_FIELD_TEXT, true, offsetof(struct tr_tell, text), 0, 255, NULL},
+};
+
 #define TABLE(name, type, field)                                                         \
     {                                                                                    \
         (name), sizeof(struct type), sizeof(field) / sizeof *(field), (field)            \
@@ -103,11 +160,22 @@ static const struct tr_record body_record[] = {
     TABLE("fail", tr_fail, fail_field),
     TABLE("drain", tr_parting, parting_field),
     TABLE("bye", tr_parting, parting_field),
+    TABLE("load", tr_load, load_field),
+    TABLE("loaded", tr_loaded, loaded_field),
+    TABLE("offer", tr_offer, offer_field),
+    TABLE("drop", tr_drop, drop_field),
+    TABLE("get", tr_get, get_field),
+    TABLE("chunk", tr_chunk, chunk_field),
+    TABLE("ask", tr_ask, ask_field),
+    TABLE("tell", tr_tell, tell_field),
+    TABLE("who", tr_parting, parting_field),
+    TABLE("here", tr_parting, parting_field),
 };
 
 static bool has_content(enum tr_say say)
 {
-    return say == TR_SAY_UNIT || say == TR_SAY_DONE;
+    return say == TR_SAY_UNIT || say == TR_SAY_DONE || say == TR_SAY_CHUNK ||
+           say == TR_SAY_TELL;
 }
 
 /* ---- encode ---- */

@@ -1,8 +1,8 @@
 /* message.h - what coordinator and workers say to each other.
  *
  * What it is for. A message is an envelope frame, one MessagePack map, and bulk frames. The map
- * has v (the protocol's version), say (which message) and the fields of that message; `unit` and
- * `done` also carry a content, whose arrays are the bulk frames.
+ * has v (the protocol's version), say (which message) and the fields of that message; `unit`, `done`,
+ * `chunk` and `tell` also carry a content, whose arrays are the bulk frames.
  *
  *     worker                          coordinator
  *       | hello  role, holds, credits     |
@@ -17,6 +17,19 @@
  *       |-------------------------------->|
  *       |                    drain | bye  |  finish and take nothing new | go
  *       |<--------------------------------|
+ *
+ * Weights change while all this goes on (step4_weights.h):
+ *
+ *       | offer  a digest, and where      |  a learner has new weights that others may take
+ *       |-------------------------------->|
+ *       |                 load  | drop    |  take these beside the old ones | forget those
+ *       |<--------------------------------|
+ *       | loaded                          |  from now on units may name them
+ *       |-------------------------------->|
+ *
+ * `get` and `chunk` carry weights from whoever offers them to whoever loads them, on a wire of
+ * their own. `ask` and `tell` are for people: status, rollouts, a swap. `here` is the coordinator's
+ * sign of life; `who` asks a worker that it does not know (it was started anew) for its hello.
  *
  * Invariants.
  *   1. decode(encode(m)) = m.
@@ -38,6 +51,16 @@ enum tr_say {
     TR_SAY_FAIL,
     TR_SAY_DRAIN,
     TR_SAY_BYE,
+    TR_SAY_LOAD,
+    TR_SAY_LOADED,
+    TR_SAY_OFFER,
+    TR_SAY_DROP,
+    TR_SAY_GET,
+    TR_SAY_CHUNK,
+    TR_SAY_ASK,
+    TR_SAY_TELL,
+    TR_SAY_WHO,
+    TR_SAY_HERE,
 };
 
 enum tr_role {
@@ -49,19 +72,29 @@ enum tr_role {
     TR_ROLES
 };
 
+enum {
+    TR_PLACE_BYTES = 1024,
+    TR_SLOT_BYTES = 64
+}; /* a path or an address; a slot's name */
+
 struct tr_hello {
-    int role;            /* enum tr_role */
-    char instance[64];   /* which of its role, for logs: "rollout-1" */
-    int64_t incarnation; /* differs when the process was started anew */
+    int role;                 /* enum tr_role */
+    char slot[TR_SLOT_BYTES]; /* which of several rewards, "" if there is one */
+    char instance[64];        /* which of its role, for logs: "rollout-1" */
+    int64_t incarnation;      /* differs when the process was started anew */
     struct tr_digests
         holds;       /* weights it can answer with; of a learner also its lineage */
     int64_t credits; /* units it wants in hand at a time */
     int64_t threads; /* 0: not said */
-    char isa[16], math[16];
+    char isa[16];
+    char math[64];  /* "exact", or OpenBLAS with its version and core type */
+    char host[128]; /* equal on processes that see the same files, "" if not said */
+    bool swap;      /* a reward whose weights should take the place of the present ones */
 };
 
 struct tr_welcome {
     bool admitted;
+    bool idle;        /* admitted, but with weights that nothing is asked of at present */
     char run[72];     /* the run's id */
     char reason[200]; /* why not */
     int64_t credits;
@@ -93,6 +126,51 @@ struct tr_parting { /* drain, bye */
     char reason[200];
 };
 
+struct tr_load { /* which weights, and where from: the first of these that is not "" */
+    struct tr_digest digest;
+    char file[TR_PLACE_BYTES];   /* the packed file on this host */
+    char source[TR_PLACE_BYTES]; /* an address that answers `get` */
+    char folder[TR_PLACE_BYTES]; /* a model folder */
+};
+
+struct tr_loaded {
+    struct tr_digest digest;
+    bool ok;
+    char text[256]; /* why not */
+    double seconds;
+};
+
+struct tr_offer {
+    struct tr_digest digest;
+    char file[TR_PLACE_BYTES], source[TR_PLACE_BYTES]; /* either may be "" */
+};
+
+struct tr_drop {
+    struct tr_digest digest;
+};
+
+struct tr_get {
+    struct tr_digest digest;
+    int64_t first; /* chunk, or -1: the digests of all chunks */
+    int64_t count; /* of chunks, each answered by a message of its own */
+};
+
+struct tr_chunk { /* beside a content of kind "chunk" (step4_weights.h) */
+    struct tr_digest digest;
+    int64_t index; /* as `first` */
+    int64_t of;    /* how many there are; 0: these weights are not held here */
+};
+
+struct tr_ask { /* what: "status", "rollouts", "swap", "rollback", "snapshot-db" */
+    char what[32];
+    char argument[4096]; /* JSON, or "" */
+};
+
+struct tr_tell { /* beside a content of kind "report" */
+    bool ok;
+    char text[256]; /* why not */
+};
+
 struct tr_message {
     enum tr_say say;
     union {
@@ -103,8 +181,16 @@ struct tr_message {
         struct tr_done done;
         struct tr_fail fail;
         struct tr_parting parting;
+        struct tr_load load;
+        struct tr_loaded loaded;
+        struct tr_offer offer;
+        struct tr_drop drop;
+        struct tr_get get;
+        struct tr_chunk chunk;
+        struct tr_ask ask;
+        struct tr_tell tell;
     } as;
-    struct tr_content content; /* unit, done; owns */
+    struct tr_content content; /* unit, done, chunk, tell; owns */
     int64_t unknown;           /* fields skipped */
 };
 

@@ -352,21 +352,13 @@ static void hear_progress(struct tr_core *c, int64_t at, const struct tr_progres
 static enum tr_status hear_worker(struct tr_core *c, int64_t at, struct tr_message *m,
                                   struct tr_err *err)
 {
-    switch (m->say) {
-    case TR_SAY_DONE:
-        return hear_done(c, at, m, err);
-    case TR_SAY_FAIL:
-        return hear_fail(c, at, &m->as.fail, err);
-    case TR_SAY_PROGRESS:
+    if (m->say == TR_SAY_DONE) return hear_done(c, at, m, err);
+    if (m->say == TR_SAY_FAIL) return hear_fail(c, at, &m->as.fail, err);
+    if (m->say == TR_SAY_BYE)
+        return tr_core_lose(c, c->worker[at].peer, "said bye", c->now, err);
+    if (m->say == TR_SAY_PROGRESS) {
         hear_progress(c, at, &m->as.progress);
         return TR_OK;
-    case TR_SAY_BYE:
-        return tr_core_lose(c, c->worker[at].peer, "said bye", c->now, err);
-    case TR_SAY_HELLO:
-    case TR_SAY_WELCOME:
-    case TR_SAY_UNIT:
-    case TR_SAY_DRAIN:
-        break;
     }
     c->counts.refused++;
     return tr_core_say(c, err, "%s said what only a coordinator says",
