@@ -33,11 +33,13 @@ static enum tr_status create(double join_seconds, struct tr_course **out,
     struct tr_course *c = calloc(1, sizeof *c);
     *out = NULL;
     if (!c) return tr_err_set(err, TR_NOMEM, "a course");
-    set.replicas[TR_ROLE_POLICY] = 1;
+    int64_t post = 0;
     c->planner = tr_plan_stage_planner(&c->plan);
     enum tr_status st =
-        tr_core_create(&set, &c->planner, tr_clock_seconds(), &c->core, err);
+        tr_core_create(&set, &c->planner, NULL, tr_clock_seconds(), &c->core, err);
+    if (st == TR_OK) st = tr_core_open_post(c->core, TR_ROLE_POLICY, "", 1, &post, err);
     if (st != TR_OK) {
+        tr_core_destroy(c->core);
         free(c);
         return st;
     }

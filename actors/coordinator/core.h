@@ -1,55 +1,75 @@
 /* core.h - the coordinator as a pure state machine: messages and time in, messages out.
  *
  * What it is for. It knows who is there, what is to be done and what has been answered, and hands
- * each unit to a worker of the wanted role that holds the digests which the unit needs. It has no
- * socket, no clock and no thread, so the same core runs over ZeroMQ, within one process, and
- * under a simulator that loses, repeats and delays what it pleases.
+ * each unit to a worker that holds the digests which the unit needs. It has no socket, no clock
+ * and no thread, so the same core runs over ZeroMQ, within one process, and under a simulator
+ * that loses, repeats and delays what it pleases.
  *
- * The data. A unit is waiting, sent or answered. A worker has a role, the digests it holds and
- * credits: how many units it takes in hand. A planner (plan_ppo.h, plan_stage.h) says which
- * units there are and reads their answers.
+ * The data. A *post* is a place that workers fill: a role, and of several rewards a slot. A unit
+ * is asked of a post. A worker has the digests it holds and credits: how many units it takes in
+ * hand. A planner (plan_ppo.h, plan_stage.h) says which units there are and reads their answers;
+ * a memo (memo.h) keeps answers beyond the life of this process.
  *
- *     waiting --- a worker with credit holds all it needs ---> sent --- done ---> answered
+ *     known ---------------------------- its answer was kept ----------------.
+ *     waiting --- a worker with credit holds all it needs ---> sent -- done --+--> answered
  *        ^                                                      |
  *        '--- silence, fail, worker gone, answer no good -------'
+ *
+ * Learners (chain.c). A learner's units form a chain: each needs the lineage that the one before it
+ * made. One that joins with an older lineage is taught the kept units once more, and their
+ * answers are compared; one whose lineage is that of the unit which it is about to be asked has
+ * done it already and repeats its answer.
+ *
+ * Weights (supply.c). A planner wants digests at posts. Workers that lack one are told where to
+ * load it from; those that have loaded hold one digest more, until it is retired.
  *
  * Invariants.
  *   1. What a planner is told depends on answers only, never on who gave them or when; each unit
  *      is answered to it once.
  *   2. A second answer is compared with the first and dropped; a difference is counted and said.
  *   3. A unit goes only to a worker that holds all digests which it needs.
- *   4. The first worker of a role says which digest the role has; others must hold the same (a
- *      rollout the policy's), or are turned away with both digests. */
+ *   4. What follows from an answer is sent only after the memo was flushed with it.
+ *   5. The first worker of a frozen post says which digest the post has, unless the planner does;
+ *      others are idle until they hold it. */
 #ifndef TR_ACTORS_COORDINATOR_CORE_H
 #define TR_ACTORS_COORDINATOR_CORE_H
 
-#include "proto/message.h"
-#include "proto/unit.h"
+#include "actors/coordinator/memo.h"
+#include "core/base/buf.h"
 
 struct tr_core;
 
 struct tr_planner { /* who knows what is to be done; self is the planner's own */
     void *self;
-    /* All roles are there: adds the first units. */
+    /* All posts are filled: adds the first units. */
     enum tr_status (*start)(void *self, struct tr_core *core, struct tr_err *err);
     /* The answer to the unit that was added with this tag. It may add units. TR_BADMSG: the answer
      * is no good and another worker is asked; any other failure ends the run. */
     enum tr_status (*answer)(void *self, struct tr_core *core, int64_t tag,
                              const struct tr_content *answer, struct tr_err *err);
     bool (*finished)(const void *self);
+    /* Something changed that is no answer: weights were loaded, time passed. May be NULL. */
+    enum tr_status (*turn)(void *self, struct tr_core *core, struct tr_err *err);
+    /* A person asks: JSON into reply, or a failure whose text is the answer. May be NULL. */
+    enum tr_status (*ask)(void *self, struct tr_core *core, const char *what,
+                          const char *argument, struct tr_buf *reply, struct tr_err *err);
 };
+
+enum { TR_POSTS_MAX = 16 };
 
 struct tr_core_settings {
-    char run[72];               /* the run's id */
-    int64_t replicas[TR_ROLES]; /* workers of each role to wait for before the start */
-    double join_seconds;        /* how long to wait for them */
-    double silence_seconds;     /* without a sign, a unit goes to another worker */
-    int64_t attempts;           /* of a unit, before the run gives up */
+    char run[72];           /* the run's id */
+    double join_seconds;    /* how long to wait until all posts are filled */
+    double silence_seconds; /* without a sign, a unit goes to another worker */
+    double absent_seconds;  /* work and nobody to do it: the run ends; 0: never */
+    double here_seconds;    /* between two signs of life to a worker; 0: none */
+    int64_t attempts;       /* of a unit, before the run gives up */
 };
 
-/* Borrows the planner until destroy. */
+/* Borrows the planner and the memo (or NULL) until destroy. */
 enum tr_status tr_core_create(const struct tr_core_settings *s,
-                              const struct tr_planner *planner, double now,
+                              const struct tr_planner *planner,
+                              const struct tr_memo *memo, double now,
                               struct tr_core **out, struct tr_err *err);
 void tr_core_destroy(struct tr_core *c);
 
@@ -69,31 +89,83 @@ enum tr_status tr_core_tick(struct tr_core *c, double now, struct tr_err *err);
 
 struct tr_core_action {
     bool send; /* message to peer; else `text` is a line for people */
+    bool owns; /* the core frees the content at the next call of tr_core_next */
     int64_t peer;
     struct tr_message
         message; /* its content is borrowed until the next call of any kind */
     char text[320];
 };
 
+/* All answers heard so far are kept: before the actions are done. */
+enum tr_status tr_core_flush(struct tr_core *c, struct tr_err *err);
 /* The next thing to do; false when there is none. */
 bool tr_core_next(struct tr_core *c, struct tr_core_action *out);
 
 /* The planner has all it wanted, and everybody was told to go. */
 bool tr_core_over(const struct tr_core *c);
 
-/* ---- for planners ---- */
+/* ---- for planners and those who set a run up ---- */
 
-/* Takes the unit; its answer comes with tag. A unit that was added before is answered once. */
-enum tr_status tr_core_add(struct tr_core *c, enum tr_role role, struct tr_unit *unit,
-                           int64_t tag, struct tr_err *err);
-/* What the role's workers held when the first of them joined: its weights, or a learner's lineage
- * and weights, which are then the same. */
-struct tr_digest tr_core_digest(const struct tr_core *c, enum tr_role role);
+/* A place for workers; `replicas` are waited for before the start. slot "" is the role's only
+ * one. *post numbers it. TR_BADARG when there are too many, or it is there already. */
+enum tr_status tr_core_open_post(struct tr_core *c, enum tr_role role, const char *slot,
+                                 int64_t replicas, int64_t *post, struct tr_err *err);
+/* Nothing is asked of it any more; its workers are told to go. */
+enum tr_status tr_core_close_post(struct tr_core *c, int64_t post, struct tr_err *err);
+/* The open post of this role and slot, or -1. A role's only post is found by any slot "". */
+int64_t tr_core_post(const struct tr_core *c, enum tr_role role, const char *slot);
+/* Workers here, idle ones not counted. */
+int64_t tr_core_workers(const struct tr_core *c, int64_t post);
+
+/* Takes the unit; its answer comes with tag. `step`: memo.h. A unit that was added before is
+ * answered once. */
+enum tr_status tr_core_add(struct tr_core *c, int64_t post, struct tr_unit *unit,
+                           int64_t tag, int64_t step, struct tr_err *err);
+
+/* The digest that a post's units should name: its weights, of a learner those it started with. */
+struct tr_digest tr_core_digest(const struct tr_core *c, int64_t post);
+void tr_core_set_digest(struct tr_core *c, int64_t post, const struct tr_digest *digest);
+/* What the next unit of a learner's chain needs. */
+struct tr_digest tr_core_lineage(const struct tr_core *c, int64_t post);
+void tr_core_set_lineage(struct tr_core *c, int64_t post,
+                         const struct tr_digest *lineage);
+
+/* Workers of the post should hold these weights beside those they have. digest NULL: whatever
+ * the folder holds. folder "": from whoever offers them. *want numbers it. */
+enum tr_status tr_core_want(struct tr_core *c, int64_t post,
+                            const struct tr_digest *digest, const char *folder,
+                            int64_t *want, struct tr_err *err);
+/* How many of the post's workers hold what was wanted, and its digest once one does; `refused`
+ * workers could not load it, `why` [256] is what the last of them said. */
+struct tr_core_supply {
+    int64_t holders, refused;
+    struct tr_digest digest;
+    bool known;
+    char why[256];
+};
+struct tr_core_supply tr_core_supplied(const struct tr_core *c, int64_t want);
+/* These weights are not needed at the post any more. */
+enum tr_status tr_core_retire(struct tr_core *c, int64_t post,
+                              const struct tr_digest *digest, struct tr_err *err);
 
 struct tr_core_counts {
-    int64_t units, answered, reissued, second_answers, differences, refused,
-        unknown_fields;
+    int64_t units, answered, known, reissued, second_answers, differences, refused,
+        unknown_fields, replayed, joins, losses;
 };
 struct tr_core_counts tr_core_counts(const struct tr_core *c);
+
+/* A look at one worker, for people; false past the last. Borrows until the next call. */
+struct tr_core_worker {
+    enum tr_role role;
+    const char *slot, *instance, *isa, *host;
+    bool here, silent, idle, busy;
+    int64_t in_hand, answered, threads;
+    double busy_seconds, since; /* clock of its joining */
+    struct tr_digests holds;
+};
+bool tr_core_see(const struct tr_core *c, int64_t i, struct tr_core_worker *out);
+/* Units that wait for a worker of the post, and that are sent. */
+void tr_core_queue(const struct tr_core *c, int64_t post, int64_t *waiting,
+                   int64_t *sent);
 
 #endif

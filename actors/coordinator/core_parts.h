@@ -1,21 +1,30 @@
-/* core_parts.h - the state of the core, for core.c, roster.c and nobody else. */
+/* core_parts.h - the state of the core, for core.c, roster.c, work.c, chain.c, supply.c and nobody
+ * else. */
 #ifndef TR_ACTORS_COORDINATOR_CORE_PARTS_H
 #define TR_ACTORS_COORDINATOR_CORE_PARTS_H
 
 #include "actors/coordinator/core.h"
 
-enum work_state { WORK_WAITING, WORK_SENT, WORK_ANSWERED };
+enum work_state { WORK_KNOWN, WORK_WAITING, WORK_SENT };
 
 struct work {
-    struct tr_unit unit; /* owns; content is freed once answered */
-    enum tr_role role;
-    int64_t tag;
+    struct tr_unit unit; /* owns */
+    int64_t post, tag, step;
     enum work_state state;
-    bool twin;      /* an open unit of the same id came before: that one is sent */
-    int64_t worker; /* while sent: index of the worker */
+    bool replay; /* a kept unit, for a learner that is behind: the planner is not told */
+    struct tr_digest replay_answer; /* what it was answered before */
+    struct tr_content known;        /* owns; while KNOWN */
+    struct work *twin;              /* owns; the next that asks the very same thing */
+    struct work *chained;           /* the next in its bucket of the index */
+    struct work *before, *after;    /* in its post's queue, or its worker's hand */
+    int64_t worker;                 /* while SENT: index */
     int64_t attempts;
-    double deadline;         /* while sent */
-    struct tr_digest answer; /* once answered */
+    double deadline; /* while SENT */
+};
+
+struct row { /* work in order; a list */
+    struct work *first, *last;
+    int64_t n;
 };
 
 struct worker {
@@ -23,39 +32,126 @@ struct worker {
     bool here;
     bool silent; /* let a deadline pass and has not spoken since: gets nothing new */
     struct tr_hello hello;
-    int64_t in_hand;
+    int64_t post;
+    struct row hand;
+    int64_t answered;
+    double busy_seconds, joined, heard,
+        told;        /* clock: of its hello, its and our last word */
+    int64_t loading; /* the want it was told to load, or -1 */
+    double load_deadline;
 };
+
+struct post {
+    enum tr_role role;
+    char slot[TR_SLOT_BYTES];
+    int64_t replicas;
+    bool open;
+    bool known, placed; /* digest, lineage are set */
+    struct tr_digest digest, lineage;
+    struct row waiting;
+    int64_t sent;
+    double absent_since; /* work waits and nobody is here; 0: not so */
+};
+
+struct want {
+    int64_t post;
+    bool open, known;
+    struct tr_digest digest;
+    char folder[TR_PLACE_BYTES];
+    int64_t refused;
+    char why[256];
+    double retry_at;
+};
+
+struct offer {
+    struct tr_digest digest;
+    int64_t worker;
+    char file[TR_PLACE_BYTES], source[TR_PLACE_BYTES];
+};
+
+struct past { /* an answered unit, for second answers */
+    struct tr_digest id, answer;
+};
+
+enum { BUCKETS = 4096, PASTS = 8192 };
 
 struct tr_core {
     struct tr_core_settings set;
     const struct tr_planner *planner; /* borrows */
+    const struct tr_memo *memo;       /* borrows, or NULL */
     double now, born;
-    bool started, over;
-    struct work **work; /* owns */
-    int64_t works, work_room;
+    bool started, over, dirty; /* dirty: kept since the last flush */
+    struct work *bucket[BUCKETS];
+    struct row known; /* answers that were kept, to be told */
+    struct post post[TR_POSTS_MAX];
+    int64_t posts;
     struct worker *worker; /* owns */
     int64_t workers, worker_room;
-    bool known[TR_ROLES]; /* digest is set */
-    struct tr_digest digest[TR_ROLES];
+    struct want *want; /* owns */
+    int64_t wants, want_room;
+    struct offer *offer; /* owns */
+    int64_t offers, offer_room;
+    struct past *past; /* owns; a ring */
+    int64_t pasts;
     struct tr_core_action *action; /* owns; a queue: next .. actions-1 */
     int64_t next, actions, action_room;
     struct tr_core_counts counts;
 };
 
-/* A line for people, a message for a peer. */
+/* core.c: a line for people, a message for a peer. */
 enum tr_status tr_core_say(struct tr_core *c, struct tr_err *err, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 enum tr_status tr_core_send(struct tr_core *c, int64_t peer, const struct tr_message *m,
                             struct tr_err *err);
+/* list: the address of a pointer to n things of `each` bytes, which may hold one more afterwards. */
+enum tr_status tr_core_room(void *list, int64_t n, int64_t *room, size_t each,
+                            struct tr_err *err);
 
-/* The worker of this peer, or -1. */
-int64_t tr_core_worker(const struct tr_core *c, int64_t peer);
-
-/* roster.c: admits or turns away. */
+/* roster.c */
+int64_t tr_core_find_worker(const struct tr_core *c, int64_t peer); /* or -1 */
 enum tr_status tr_core_admit(struct tr_core *c, int64_t peer,
                              const struct tr_hello *hello, struct tr_err *err);
 bool tr_core_all_here(const struct tr_core *c);
-/* TR_GONE names the roles that are missing when the time to join is up. */
-enum tr_status tr_core_check_joined(const struct tr_core *c, struct tr_err *err);
+bool tr_core_idle(const struct tr_core *c, const struct worker *w);
+/* TR_GONE names the posts that are not filled when the time to join is up, or that were left. */
+enum tr_status tr_core_check_filled(struct tr_core *c, struct tr_err *err);
+/* Takes its work back and forgets it. */
+enum tr_status tr_core_leave(struct tr_core *c, int64_t at, const char *why,
+                             struct tr_err *err);
+/* "reward main", "policy": into text [128]. */
+const char *tr_core_post_text(const struct post *p, char *text);
+
+/* work.c */
+bool tr_core_is_learner(enum tr_role role);
+enum tr_status tr_core_hand_out(struct tr_core *c, struct tr_err *err);
+enum tr_status tr_core_tell_known(struct tr_core *c, struct tr_err *err);
+enum tr_status tr_core_hear_done(struct tr_core *c, int64_t at, struct tr_message *m,
+                                 struct tr_err *err);
+enum tr_status tr_core_hear_fail(struct tr_core *c, int64_t at, const struct tr_fail *f,
+                                 struct tr_err *err);
+void tr_core_hear_progress(struct tr_core *c, int64_t at, const struct tr_progress *p);
+enum tr_status tr_core_check_silence(struct tr_core *c, struct tr_err *err);
+void tr_core_take_back(struct tr_core *c, struct work *k);
+enum tr_status tr_core_put_work(struct tr_core *c, struct work *k, struct tr_err *err);
+struct work *tr_core_find_work(const struct tr_core *c, const struct tr_digest *id);
+void tr_core_free_work(struct work *k);
+
+/* chain.c */
+bool tr_core_can_learn(const struct tr_core *c, const struct worker *w,
+                       const struct work *k);
+/* A learner has answered k, a learn unit: it holds another lineage and maybe other weights. */
+enum tr_status tr_core_note_learnt(struct tr_core *c, struct worker *w,
+                                   const struct work *k, const struct tr_content *answer,
+                                   struct tr_err *err);
+/* Adds the next kept unit for a learner that is behind. */
+enum tr_status tr_core_catch_up(struct tr_core *c, int64_t at, struct tr_err *err);
+
+/* supply.c */
+enum tr_status tr_core_hear_loaded(struct tr_core *c, int64_t at,
+                                   const struct tr_loaded *l, struct tr_err *err);
+enum tr_status tr_core_hear_offer(struct tr_core *c, int64_t at, const struct tr_offer *o,
+                                  struct tr_err *err);
+enum tr_status tr_core_send_loads(struct tr_core *c, struct tr_err *err);
+void tr_core_forget_offers(struct tr_core *c, int64_t worker);
 
 #endif

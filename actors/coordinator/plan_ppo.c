@@ -24,9 +24,10 @@ struct tr_plan_ppo {
     struct tr_ppo_settings set;
     struct tr_prompts prompts;
     struct tr_ppo_sample *sample; /* owns; [set.samples] */
-    int64_t judged;               /* samples about which all has been said */
-    int64_t steps;                /* optimiser steps of each learner */
-    int64_t learnt[2];            /* of policy, of critic */
+    int64_t post[TR_ROLES];
+    int64_t judged;    /* samples about which all has been said */
+    int64_t steps;     /* optimiser steps of each learner */
+    int64_t learnt[2]; /* of policy, of critic */
     struct tr_ppo_outcome outcome;
 };
 
@@ -73,7 +74,7 @@ static enum tr_status ask_generate(struct tr_plan_ppo *p, struct tr_core *core, 
     const int64_t *at = p->prompts.start + prompt;
     int64_t start[2] = {0, at[1] - at[0]};
     struct tr_unit unit;
-    struct tr_digest policy = tr_core_digest(core, TR_ROLE_POLICY);
+    struct tr_digest policy = tr_core_digest(core, p->post[TR_ROLE_POLICY]);
     struct tr_digests needs = tr_digests_one(&policy);
     struct tr_ask_generate ask = {
         .seed = (int64_t)p->set.seed,
@@ -90,13 +91,16 @@ static enum tr_status ask_generate(struct tr_plan_ppo *p, struct tr_core *core, 
     };
     enum tr_status st = tr_unit_make(&tr_ask_generate_record, &needs, &ask, &unit, err);
     if (st != TR_OK) return st;
-    return tr_core_add(core, TR_ROLE_ROLLOUT, &unit, tag_of(PART_GENERATE, i), err);
+    return tr_core_add(core, p->post[TR_ROLE_ROLLOUT], &unit, tag_of(PART_GENERATE, i), 0,
+                       err);
 }
 
 static enum tr_status start(void *self, struct tr_core *core, struct tr_err *err)
 {
     struct tr_plan_ppo *p = self;
     enum tr_status st = TR_OK;
+    for (int r = 0; r < TR_ROLES; r++)
+        p->post[r] = tr_core_post(core, (enum tr_role)r, "");
     int64_t *order = malloc((size_t)p->prompts.count * sizeof *order);
     if (!order) return tr_err_set(err, TR_NOMEM, "an order of prompts");
     tr_philox_permutation(tr_philox_key(p->set.seed, TR_FOR_PROMPTS), 0, 0,
@@ -122,14 +126,16 @@ static enum tr_status ask_judge(struct tr_plan_ppo *p, struct tr_core *core,
                                              [PART_VALUE] = TR_UNIT_VALUE};
     const struct tr_ppo_sample *s = &p->sample[i];
     struct tr_unit unit;
-    struct tr_digest digest = tr_core_digest(core, role[part]);
+    struct tr_digest digest = tr_core_digest(core, p->post[role[part]]);
     struct tr_digests needs = tr_digests_one(&digest);
     int64_t offsets[2] = {0, s->T};
     struct tr_ask_judge ask = {
         .token = {s->token, s->T}, .start = {offsets, 2}, .from = {&s->from, 1}};
     enum tr_status st =
         tr_unit_make(tr_ask_judge_record(kind[part]), &needs, &ask, &unit, err);
-    return st == TR_OK ? tr_core_add(core, role[part], &unit, tag_of(part, i), err) : st;
+    return st == TR_OK
+               ? tr_core_add(core, p->post[role[part]], &unit, tag_of(part, i), 0, err)
+               : st;
 }
 
 static enum tr_status take_generated(struct tr_plan_ppo *p, struct tr_core *core,
@@ -168,7 +174,7 @@ static enum tr_status ask_learn(struct tr_plan_ppo *p, struct tr_core *core,
     enum tr_status st = tr_unit_make(&tr_ask_learn_record, &needs, &ask, &unit, err);
     if (st != TR_OK) return st;
     *lineage = unit.id;
-    return tr_core_add(core, role, &unit, tag_of(part, step), err);
+    return tr_core_add(core, p->post[role], &unit, tag_of(part, step), 0, err);
 }
 
 /* One pass over the samples in mini-batches of an order of its own. */
@@ -213,8 +219,8 @@ static void note_means(struct tr_plan_ppo *p)
 static enum tr_status ask_learning(struct tr_plan_ppo *p, struct tr_core *core,
                                    struct tr_err *err)
 {
-    struct tr_digest lineage[2] = {tr_core_digest(core, TR_ROLE_POLICY),
-                                   tr_core_digest(core, TR_ROLE_CRITIC)};
+    struct tr_digest lineage[2] = {tr_core_lineage(core, p->post[TR_ROLE_POLICY]),
+                                   tr_core_lineage(core, p->post[TR_ROLE_CRITIC])};
     int64_t *order = malloc((size_t)p->set.samples * sizeof *order);
     if (!order) return tr_err_set(err, TR_NOMEM, "an order of samples");
     enum tr_status st = tr_ppo_advantages(&p->set, p->sample, p->set.samples, err);

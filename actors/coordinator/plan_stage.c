@@ -4,7 +4,8 @@ static enum tr_status start(void *self, struct tr_core *core, struct tr_err *err
 {
     struct tr_plan_stage *p = self;
     (void)err;
-    p->lineage = tr_core_digest(core, TR_ROLE_POLICY);
+    p->post = tr_core_post(core, TR_ROLE_POLICY, "");
+    p->lineage = tr_core_lineage(core, p->post);
     p->started = true;
     p->answered = true;
     return TR_OK;
@@ -53,7 +54,7 @@ static enum tr_status ask(struct tr_plan_stage *p, struct tr_core *core,
     p->kind = unit.kind;
     p->next = unit.kind == TR_UNIT_LEARN ? unit.id : p->lineage;
     p->answered = false;
-    return tr_core_add(core, TR_ROLE_POLICY, &unit, 0, err);
+    return tr_core_add(core, p->post, &unit, 0, TR_MEMO_ALWAYS, err);
 }
 
 enum tr_status tr_plan_stage_learn(struct tr_plan_stage *p, struct tr_core *core,

@@ -20,6 +20,7 @@ struct tr_plan_stage {
     bool want_digests;      /* by the last save */
     bool closed;            /* set by the owner: nothing more will be asked */
     enum tr_unit_kind kind; /* of the unit asked last */
+    int64_t post;           /* the learner's */
     struct tr_digest lineage;
     struct tr_digest next;         /* the lineage once the open unit is answered */
     struct tr_answer_learn learnt; /* the last answers */

@@ -1,114 +1,337 @@
-/* roster.c - who may work: hello, welcome, and which digest a role has. */
+/* roster.c - who may work: posts, hello and welcome, and who has left. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "actors/coordinator/core_parts.h"
 
-int64_t tr_core_worker(const struct tr_core *c, int64_t peer)
+/* ---- posts ---- */
+
+const char *tr_core_post_text(const struct post *p, char *text)
+{
+    snprintf(text, 128, "%s%s%s", tr_role_name(p->role), p->slot[0] ? " " : "", p->slot);
+    return text;
+}
+
+int64_t tr_core_post(const struct tr_core *c, enum tr_role role, const char *slot)
+{
+    int64_t found = -1;
+    for (int64_t i = 0; i < c->posts; i++) {
+        const struct post *p = &c->post[i];
+        if (!p->open || p->role != role) continue;
+        if (strcmp(p->slot, slot) == 0) return i;
+        if (slot[0] == 0) found = found == -1 ? i : -2; /* the only one, or no */
+    }
+    return found < 0 ? -1 : found;
+}
+
+enum tr_status tr_core_open_post(struct tr_core *c, enum tr_role role, const char *slot,
+                                 int64_t replicas, int64_t *post, struct tr_err *err)
+{
+    int64_t at = 0;
+    for (int64_t i = 0; i < c->posts; i++)
+        if (c->post[i].open && c->post[i].role == role && !strcmp(c->post[i].slot, slot))
+            return tr_err_set(err, TR_BADARG, "%s %s is there already",
+                              tr_role_name(role), slot);
+    while (at < c->posts && (c->post[at].open || c->post[at].sent > 0)) at++;
+    if (at == TR_POSTS_MAX)
+        return tr_err_set(err, TR_BADARG, "more than %d roles and rewards", TR_POSTS_MAX);
+    if (at == c->posts) c->posts++;
+    c->post[at] = (struct post){.role = role, .replicas = replicas, .open = true};
+    snprintf(c->post[at].slot, sizeof c->post[at].slot, "%s", slot);
+    *post = at;
+    return TR_OK;
+}
+
+enum tr_status tr_core_close_post(struct tr_core *c, int64_t post, struct tr_err *err)
+{
+    struct tr_message bye = {.say = TR_SAY_BYE};
+    enum tr_status st = TR_OK;
+    c->post[post].open = false;
+    snprintf(bye.as.parting.reason, sizeof bye.as.parting.reason,
+             "nothing is asked of it any more");
+    for (int64_t i = 0; i < c->workers && st == TR_OK; i++) {
+        struct worker *w = &c->worker[i];
+        if (!w->here || w->post != post) continue;
+        st = tr_core_send(c, w->peer, &bye, err);
+        if (st == TR_OK) st = tr_core_leave(c, i, "its post was closed", err);
+    }
+    return st;
+}
+
+struct tr_digest tr_core_digest(const struct tr_core *c, int64_t post)
+{
+    return c->post[post].digest;
+}
+
+void tr_core_set_digest(struct tr_core *c, int64_t post, const struct tr_digest *digest)
+{
+    c->post[post].digest = *digest;
+    c->post[post].known = true;
+}
+
+/* ---- workers ---- */
+
+int64_t tr_core_find_worker(const struct tr_core *c, int64_t peer)
 {
     for (int64_t i = 0; i < c->workers; i++)
         if (c->worker[i].here && c->worker[i].peer == peer) return i;
     return -1;
 }
 
-/* Where the digest that a role must hold comes from: rollouts work with the policy's weights. */
-static enum tr_role digest_role(enum tr_role role)
+static int64_t find_instance(const struct tr_core *c, int64_t post, const char *instance)
 {
-    return role == TR_ROLE_ROLLOUT ? TR_ROLE_POLICY : role;
+    for (int64_t i = 0; i < c->workers; i++)
+        if (c->worker[i].here && c->worker[i].post == post &&
+            strcmp(c->worker[i].hello.instance, instance) == 0)
+            return i;
+    return -1;
 }
 
-/* Why this worker may not work, into reason; "" when it may. A rollout may come before the policy:
- * then it is the one that says the digest. */
-static void find_fault(const struct tr_core *c, const struct tr_hello *h, char *reason,
-                       size_t size)
+/* Of a frozen post: it holds other weights than those that are asked of at present. */
+bool tr_core_idle(const struct tr_core *c, const struct worker *w)
 {
-    enum tr_role role = digest_role((enum tr_role)h->role);
-    reason[0] = 0;
-    if (c->set.replicas[h->role] == 0)
-        snprintf(reason, size, "this run has no role %s",
-                 tr_role_name((enum tr_role)h->role));
-    else if (h->holds.n < 1)
-        snprintf(reason, size, "no digest of a model");
-    else if (c->known[role] && !tr_digests_hold(&h->holds, &c->digest[role])) {
-        char wanted[65], found[65];
-        tr_digest_text(&c->digest[role], wanted);
-        tr_digest_text(&h->holds.at[0], found);
-        snprintf(reason, size, "holds %s, wanted is %s", found, wanted);
-    }
-    for (int64_t i = 0; i < c->workers && !reason[0]; i++)
-        if (c->worker[i].here && strcmp(c->worker[i].hello.math, h->math) != 0)
-            snprintf(reason, size, "math: %s, but the others compute with math: %s",
-                     h->math, c->worker[i].hello.math);
+    const struct post *p = &c->post[w->post];
+    bool frozen = p->role == TR_ROLE_REFERENCE || p->role == TR_ROLE_REWARD;
+    return frozen && p->known && !tr_digests_hold(&w->hello.holds, &p->digest);
 }
 
-static enum tr_status add_worker(struct tr_core *c, int64_t peer,
-                                 const struct tr_hello *h, struct tr_err *err)
-{
-    if (c->workers == c->worker_room) {
-        int64_t room = c->worker_room ? 2 * c->worker_room : 8;
-        struct worker *more = realloc(c->worker, (size_t)room * sizeof *more);
-        if (!more) return tr_err_set(err, TR_NOMEM, "a worker");
-        c->worker = more;
-        c->worker_room = room;
-    }
-    enum tr_role role = digest_role((enum tr_role)h->role);
-    if (!c->known[role]) c->digest[role] = h->holds.at[0];
-    c->known[role] = true;
-    c->worker[c->workers++] = (struct worker){.peer = peer, .here = true, .hello = *h};
-    return tr_core_say(c, err, "%s joined: %s, %lld thread%s, %s",
-                       tr_role_name((enum tr_role)h->role), h->instance,
-                       (long long)h->threads, h->threads == 1 ? "" : "s", h->isa);
-}
-
-enum tr_status tr_core_admit(struct tr_core *c, int64_t peer,
-                             const struct tr_hello *hello, struct tr_err *err)
-{
-    struct tr_message m = {.say = TR_SAY_WELCOME};
-    struct tr_welcome *w = &m.as.welcome;
-    enum tr_status st = TR_OK;
-    int64_t i = tr_core_worker(c, peer); /* it said hello before: the welcome got lost */
-    if (i < 0) find_fault(c, hello, w->reason, sizeof w->reason);
-    w->admitted = !w->reason[0];
-    w->credits = w->admitted ? hello->credits : 0;
-    snprintf(w->run, sizeof w->run, "%s", c->set.run);
-    if (!w->admitted) {
-        c->counts.refused++;
-        st = tr_core_say(c, err, "%s %s turned away: %s",
-                         tr_role_name((enum tr_role)hello->role), hello->instance,
-                         w->reason);
-    } else if (i < 0) {
-        st = add_worker(c, peer, hello, err);
-    }
-    return st == TR_OK ? tr_core_send(c, peer, &m, err) : st;
-}
-
-static int64_t count_here(const struct tr_core *c, int role)
+static int64_t count_here(const struct tr_core *c, int64_t post)
 {
     int64_t n = 0;
     for (int64_t i = 0; i < c->workers; i++)
-        n += c->worker[i].here && c->worker[i].hello.role == role;
+        n += c->worker[i].here && c->worker[i].post == post &&
+             !tr_core_idle(c, &c->worker[i]);
     return n;
 }
 
+int64_t tr_core_workers(const struct tr_core *c, int64_t post)
+{
+    return count_here(c, post);
+}
+
+enum tr_status tr_core_leave(struct tr_core *c, int64_t at, const char *why,
+                             struct tr_err *err)
+{
+    struct worker *w = &c->worker[at];
+    while (w->hand.first) tr_core_take_back(c, w->hand.first);
+    w->here = false;
+    w->loading = -1;
+    c->counts.losses++;
+    tr_core_forget_offers(c, at);
+    return tr_core_say(c, err, "%s left: %s", w->hello.instance, why);
+}
+
+/* ---- hello ---- */
+
+static void describe_posts(const struct tr_core *c, enum tr_role role, char *text,
+                           size_t size)
+{
+    size_t used = 0;
+    text[0] = 0;
+    for (int64_t i = 0; i < c->posts && used < size; i++)
+        if (c->post[i].open && c->post[i].role == role)
+            used += (size_t)snprintf(text + used, size - used, "%s%s", used ? ", " : "",
+                                     c->post[i].slot);
+}
+
+/* Why this worker may not work, into reason; "" when it may. */
+static void find_fault(const struct tr_core *c, int64_t post, const struct tr_hello *h,
+                       char *reason, size_t size)
+{
+    reason[0] = 0;
+    if (post < 0) {
+        char slots[100];
+        describe_posts(c, (enum tr_role)h->role, slots, sizeof slots);
+        if (slots[0])
+            snprintf(reason, size, "this run has no %s \"%.60s\", but: %s",
+                     tr_role_name((enum tr_role)h->role), h->slot, slots);
+        else
+            snprintf(reason, size, "this run has no role %s",
+                     tr_role_name((enum tr_role)h->role));
+        return;
+    }
+    if (h->holds.n < 1) snprintf(reason, size, "no digest of a model");
+    for (int64_t i = 0; i < c->workers && !reason[0]; i++) {
+        const struct worker *w = &c->worker[i];
+        if (!w->here) continue;
+        if (w->hello.math[0] && h->math[0] && strcmp(w->hello.math, h->math) != 0)
+            snprintf(reason, size, "math: %s, but the others compute with math: %s",
+                     h->math, w->hello.math);
+        else if (w->post == post && tr_core_is_learner((enum tr_role)h->role) &&
+                 !w->silent && strcmp(w->hello.instance, h->instance) != 0)
+            snprintf(reason, size, "there is a %s already: %s",
+                     tr_role_name((enum tr_role)h->role), w->hello.instance);
+    }
+}
+
+/* The place of a worker in the list: one that left may be taken once nothing names it. */
+static enum tr_status new_place(struct tr_core *c, int64_t *at, struct tr_err *err)
+{
+    for (*at = 0; *at < c->workers; ++*at)
+        if (!c->worker[*at].here) return TR_OK;
+    enum tr_status st =
+        tr_core_room(&c->worker, c->workers, &c->worker_room, sizeof *c->worker, err);
+    if (st == TR_OK) c->workers++;
+    return st;
+}
+
+static enum tr_status add_worker(struct tr_core *c, int64_t peer, int64_t post,
+                                 const struct tr_hello *h, int64_t *at,
+                                 struct tr_err *err)
+{
+    struct post *p = &c->post[post];
+    char name[128];
+    enum tr_status st = new_place(c, at, err);
+    if (st != TR_OK) return st;
+    struct worker *w = &c->worker[*at];
+    *w = (struct worker){.peer = peer,
+                         .here = true,
+                         .hello = *h,
+                         .post = post,
+                         .joined = c->now,
+                         .heard = c->now,
+                         .loading = -1};
+    if (!p->known && p->role != TR_ROLE_ROLLOUT)
+        tr_core_set_digest(c, post, &h->holds.at[0]);
+    if (!p->placed && tr_core_is_learner(p->role))
+        tr_core_set_lineage(c, post, &h->holds.at[0]);
+    c->counts.joins++;
+    return tr_core_say(
+        c, err, "%s joined: %s, %lld thread%s, %s%s", tr_core_post_text(p, name),
+        h->instance, (long long)h->threads, h->threads == 1 ? "" : "s", h->isa,
+        tr_core_idle(c, w) ? "; idle: its weights are not the present ones" : "");
+}
+
+/* One that is here said hello again, over this connection or a new one: what it holds may differ.
+ * What it has in hand shows in its next progress. */
+static void greet_again(struct tr_core *c, int64_t at, int64_t peer,
+                        const struct tr_hello *h)
+{
+    struct worker *w = &c->worker[at];
+    w->peer = peer;
+    w->hello = *h;
+    w->heard = c->now;
+    w->silent = false;
+    w->loading = -1; /* what was told may be lost */
+}
+
+static enum tr_status welcome(struct tr_core *c, int64_t peer, int64_t at,
+                              const char *reason, struct tr_err *err)
+{
+    struct tr_message m = {.say = TR_SAY_WELCOME};
+    struct tr_welcome *w = &m.as.welcome;
+    w->admitted = !reason[0];
+    snprintf(w->reason, sizeof w->reason, "%s", reason);
+    snprintf(w->run, sizeof w->run, "%s", c->set.run);
+    if (w->admitted) {
+        w->credits = c->worker[at].hello.credits;
+        w->idle = tr_core_idle(c, &c->worker[at]);
+    }
+    return tr_core_send(c, peer, &m, err);
+}
+
+enum tr_status tr_core_admit(struct tr_core *c, int64_t peer, const struct tr_hello *h,
+                             struct tr_err *err)
+{
+    char reason[200] = "";
+    enum tr_status st = TR_OK;
+    int64_t post = tr_core_post(c, (enum tr_role)h->role, h->slot);
+    int64_t at = tr_core_find_worker(c, peer);
+    if (at < 0) at = find_instance(c, post, h->instance);
+    if (at >= 0 && c->worker[at].hello.incarnation != h->incarnation) {
+        st = tr_core_leave(c, at, "it was started anew", err);
+        at = -1;
+    }
+    if (st != TR_OK) return st;
+    if (at >= 0) {
+        greet_again(c, at, peer, h);
+    } else {
+        find_fault(c, post, h, reason, sizeof reason);
+        if (!reason[0]) st = add_worker(c, peer, post, h, &at, err);
+    }
+    if (st == TR_OK && reason[0]) {
+        c->counts.refused++;
+        st = tr_core_say(c, err, "%s %s turned away: %s",
+                         tr_role_name((enum tr_role)h->role), h->instance, reason);
+    }
+    if (st == TR_OK) st = welcome(c, peer, at, reason, err);
+    return st == TR_OK && at >= 0 ? tr_core_catch_up(c, at, err) : st;
+}
+
+/* ---- are all there? ---- */
+
 bool tr_core_all_here(const struct tr_core *c)
 {
-    for (int r = 0; r < TR_ROLES; r++)
-        if (count_here(c, r) < c->set.replicas[r]) return false;
+    for (int64_t i = 0; i < c->posts; i++)
+        if (c->post[i].open && count_here(c, i) < c->post[i].replicas) return false;
     return true;
 }
 
-enum tr_status tr_core_check_joined(const struct tr_core *c, struct tr_err *err)
+static enum tr_status check_joined(const struct tr_core *c, struct tr_err *err)
 {
-    char missing[160] = "";
+    char missing[160] = "", name[128];
     size_t used = 0;
-    if (c->started || c->now - c->born < c->set.join_seconds) return TR_OK;
-    for (int r = 0; r < TR_ROLES && used < sizeof missing; r++)
-        if (count_here(c, r) < c->set.replicas[r])
-            used += (size_t)snprintf(missing + used, sizeof missing - used,
-                                     " %s (%lld of %lld)", tr_role_name((enum tr_role)r),
-                                     (long long)count_here(c, r),
-                                     (long long)c->set.replicas[r]);
+    if (c->now - c->born < c->set.join_seconds) return TR_OK;
+    for (int64_t i = 0; i < c->posts && used < sizeof missing; i++)
+        if (c->post[i].open && count_here(c, i) < c->post[i].replicas)
+            used += (size_t)snprintf(
+                missing + used, sizeof missing - used, "%s %s (%lld of %lld)",
+                used ? "," : "", tr_core_post_text(&c->post[i], name),
+                (long long)count_here(c, i), (long long)c->post[i].replicas);
     return tr_err_set(err, TR_GONE, "after %.0f s these have not joined:%s",
                       c->set.join_seconds, missing);
+}
+
+enum tr_status tr_core_check_filled(struct tr_core *c, struct tr_err *err)
+{
+    char name[128];
+    if (!c->started) return check_joined(c, err);
+    for (int64_t i = 0; i < c->posts; i++) {
+        struct post *p = &c->post[i];
+        bool absent = p->open && p->waiting.n > 0 && count_here(c, i) == 0;
+        if (!absent)
+            p->absent_since = 0;
+        else if (p->absent_since <= 0)
+            p->absent_since = c->now;
+        else if (c->set.absent_seconds > 0 &&
+                 c->now - p->absent_since > c->set.absent_seconds)
+            return tr_err_set(err, TR_GONE,
+                              "%lld units wait, and no %s has been here for %.0f s",
+                              (long long)p->waiting.n, tr_core_post_text(p, name),
+                              c->set.absent_seconds);
+    }
+    return TR_OK;
+}
+
+/* ---- for people ---- */
+
+bool tr_core_see(const struct tr_core *c, int64_t i, struct tr_core_worker *out)
+{
+    if (i < 0 || i >= c->workers) return false;
+    const struct worker *w = &c->worker[i];
+    *out = (struct tr_core_worker){
+        .role = c->post[w->post].role,
+        .slot = c->post[w->post].slot,
+        .instance = w->hello.instance,
+        .isa = w->hello.isa,
+        .host = w->hello.host,
+        .here = w->here,
+        .silent = w->silent,
+        .idle = tr_core_idle(c, w),
+        .busy = w->hand.n > 0,
+        .in_hand = w->hand.n,
+        .answered = w->answered,
+        .threads = w->hello.threads,
+        .busy_seconds = w->busy_seconds,
+        .since = w->joined,
+        .holds = w->hello.holds,
+    };
+    return true;
+}
+
+void tr_core_queue(const struct tr_core *c, int64_t post, int64_t *waiting, int64_t *sent)
+{
+    *waiting = c->post[post].waiting.n;
+    *sent = c->post[post].sent;
 }

@@ -11,7 +11,7 @@ static enum tr_status act(struct tr_core *core, struct tr_wire *wire,
                           const struct tr_log *log, struct tr_err *err)
 {
     struct tr_core_action a;
-    enum tr_status st = TR_OK;
+    enum tr_status st = tr_core_flush(core, err);
     while (st == TR_OK && tr_core_next(core, &a)) {
         struct tr_err why = {0};
         if (!a.send) {

@@ -133,14 +133,19 @@ static enum tr_status run_skeleton(const struct wish *w, const struct tr_log *lo
                                    .silence_seconds = w->silence_seconds,
                                    .attempts = 10};
     snprintf(set.run, sizeof set.run, "skeleton-%lld", (long long)w->seed);
-    memcpy(set.replicas, w->replicas, sizeof set.replicas);
     enum tr_status st = tr_skeleton_create((uint64_t)w->seed, &s, err);
     if (st != TR_OK) return st;
     struct tr_ppo_settings ppo = tr_skeleton_settings(s);
     struct tr_prompts prompts = tr_skeleton_prompts(s);
     st = tr_plan_ppo_create(&ppo, &prompts, &plan, err);
     struct tr_planner planner = tr_plan_ppo_planner(plan);
-    if (st == TR_OK) st = tr_core_create(&set, &planner, tr_clock_seconds(), &core, err);
+    if (st == TR_OK)
+        st = tr_core_create(&set, &planner, NULL, tr_clock_seconds(), &core, err);
+    for (int role = 0; role < TR_ROLES && st == TR_OK; role++) {
+        int64_t post = 0;
+        st = tr_core_open_post(core, (enum tr_role)role, "", w->replicas[role], &post,
+                               err);
+    }
     if (st == TR_OK)
         st = w->alone ? run_alone(w, s, core, log, err) : run_served(w, core, log, err);
     if (st == TR_OK) st = print_outcome(plan, core, err);

@@ -33,13 +33,14 @@ static enum tr_status start(void *self, struct tr_core *core, struct tr_err *err
     for (int i = 0; i < a->wanted; i++) {
         const int32_t token[] = {i < a->same ? 0 : i, 7};
         const int64_t offsets[] = {0, 2}, from = 1;
-        struct tr_digest weights = tr_core_digest(core, TR_ROLE_REWARD);
+        int64_t post = tr_core_post(core, TR_ROLE_REWARD, "");
+        struct tr_digest weights = tr_core_digest(core, post);
         struct tr_digests needs = tr_digests_one(&weights);
         struct tr_ask_judge ask = {{token, 2}, {offsets, 2}, {&from, 1}};
         struct tr_unit unit;
         assert_int_equal(tr_unit_make(&tr_ask_score_record, &needs, &ask, &unit, err),
                          TR_OK);
-        assert_int_equal(tr_core_add(core, TR_ROLE_REWARD, &unit, i, err), TR_OK);
+        assert_int_equal(tr_core_add(core, post, &unit, i, 1, err), TR_OK);
     }
     return TR_OK;
 }
@@ -67,10 +68,13 @@ static bool finished(const void *self)
 struct scene {
     struct asked asked;
     struct tr_core *core;
+    int64_t post;
     double now;
     struct tr_digest in_hand[8][16]; /* units, by peer */
     int hands[8];
-    bool welcome[8], told_bye[8];
+    bool welcome[8], idle[8], told_bye[8], told_who[8], told_here[8];
+    struct tr_load load[8]; /* the last that it was told */
+    int loads[8], drops[8];
     char reason[8][200];
     struct tr_err err;
     enum tr_status st;
@@ -78,13 +82,19 @@ struct scene {
 
 static void open_scene(struct scene *s, int wanted, int rewards)
 {
-    struct tr_core_settings set = {
-        .run = "test", .join_seconds = 10, .silence_seconds = 5, .attempts = 4};
+    struct tr_core_settings set = {.run = "test",
+                                   .join_seconds = 10,
+                                   .silence_seconds = 5,
+                                   .here_seconds = 5,
+                                   .attempts = 4};
     memset(s, 0, sizeof *s);
-    set.replicas[TR_ROLE_REWARD] = rewards;
     s->asked = (struct asked){.wanted = wanted};
-    s->asked.planner = (struct tr_planner){&s->asked, start, answer, finished};
-    assert_int_equal(tr_core_create(&set, &s->asked.planner, 0, &s->core, NULL), TR_OK);
+    s->asked.planner = (struct tr_planner){
+        .self = &s->asked, .start = start, .answer = answer, .finished = finished};
+    assert_int_equal(tr_core_create(&set, &s->asked.planner, NULL, 0, &s->core, NULL),
+                     TR_OK);
+    assert_int_equal(
+        tr_core_open_post(s->core, TR_ROLE_REWARD, "", rewards, &s->post, NULL), TR_OK);
 }
 
 static void close_scene(struct scene *s)
@@ -102,8 +112,16 @@ static void look(struct scene *s)
         if (a.message.say == TR_SAY_UNIT)
             s->in_hand[p][s->hands[p]++] = a.message.as.unit.id;
         if (a.message.say == TR_SAY_BYE) s->told_bye[p] = true;
+        if (a.message.say == TR_SAY_WHO) s->told_who[p] = true;
+        if (a.message.say == TR_SAY_HERE) s->told_here[p] = true;
+        if (a.message.say == TR_SAY_DROP) s->drops[p]++;
+        if (a.message.say == TR_SAY_LOAD) {
+            s->load[p] = a.message.as.load;
+            s->loads[p]++;
+        }
         if (a.message.say != TR_SAY_WELCOME) continue;
         s->welcome[p] = a.message.as.welcome.admitted;
+        s->idle[p] = a.message.as.welcome.idle;
         memcpy(s->reason[p], a.message.as.welcome.reason, sizeof s->reason[p]);
     }
 }
@@ -306,7 +324,7 @@ static void bad_answers_are_refused(void **state)
     close_scene(&s);
 }
 
-/* Invariants 3 and 4. */
+/* Invariants 3 and 5. */
 static void who_may_join(void **state)
 {
     (void)state;
@@ -314,12 +332,11 @@ static void who_may_join(void **state)
     open_scene(&s, 1, 2);
     hello(&s, 0, TR_ROLE_REWARD, "r");
     assert_true(s.welcome[0]);
+    assert_false(s.idle[0]);
     hello(&s, 1, TR_ROLE_REWARD, "other");
-    assert_false(s.welcome[1]);
-    char wanted[65];
+    assert_true(s.welcome[1] && s.idle[1]);
+    assert_false(tr_core_over(s.core));
     struct tr_digest r = named("r");
-    tr_digest_text(&r, wanted);
-    assert_non_null(strstr(s.reason[1], wanted));
     hello(&s, 2, TR_ROLE_CRITIC, "c");
     assert_non_null(strstr(s.reason[2], "no role critic"));
     struct tr_message m = {.say = TR_SAY_HELLO};
@@ -337,6 +354,101 @@ static void who_may_join(void **state)
     struct tr_message stranger = {.say = TR_SAY_DONE};
     tell(&s, 5, &stranger);
     assert_int_equal(s.st, TR_OK);
+    assert_true(s.told_who[5]);
+    close_scene(&s);
+}
+
+/* One that was started anew takes the place of its former self, whose units are given again. */
+static void a_restarted_worker_is_a_new_one(void **state)
+{
+    (void)state;
+    struct scene s;
+    open_scene(&s, 2, 1);
+    hello(&s, 0, TR_ROLE_REWARD, "r");
+    assert_int_equal(s.hands[0], 2);
+    struct tr_digest r = named("r");
+    struct tr_message m = {.say = TR_SAY_HELLO};
+    m.as.hello = (struct tr_hello){.role = TR_ROLE_REWARD,
+                                   .instance = "worker-0",
+                                   .incarnation = 7,
+                                   .credits = 2,
+                                   .holds = tr_digests_one(&r)};
+    tell(&s, 4, &m);
+    assert_int_equal(s.hands[4], 2);
+    answer_all(&s, 4);
+    assert_true(tr_core_over(s.core));
+    close_scene(&s);
+}
+
+/* Over a new connection, and still itself: it keeps what it has in hand. */
+static void a_reconnected_worker_keeps_its_units(void **state)
+{
+    (void)state;
+    struct scene s;
+    open_scene(&s, 2, 1);
+    hello(&s, 0, TR_ROLE_REWARD, "r");
+    struct tr_digest first = take(&s, 0), second = take(&s, 0);
+    struct tr_digest r = named("r");
+    struct tr_message m = {.say = TR_SAY_HELLO};
+    m.as.hello = (struct tr_hello){.role = TR_ROLE_REWARD,
+                                   .instance = "worker-0",
+                                   .credits = 2,
+                                   .holds = tr_digests_one(&r)};
+    tell(&s, 4, &m);
+    assert_int_equal(s.hands[4], 0);
+    done(&s, 4, first, 1, "r");
+    done(&s, 4, second, 1, "r");
+    assert_true(tr_core_over(s.core));
+    assert_int_equal(tr_core_counts(s.core).reissued, 0);
+    close_scene(&s);
+}
+
+/* Other weights are loaded beside the present ones; units name them only afterwards. */
+static void wanted_weights_are_loaded_and_retired(void **state)
+{
+    (void)state;
+    struct scene s;
+    int64_t want = -1;
+    struct tr_digest next = named("next"), r = named("r");
+    open_scene(&s, 8, 2);
+    hello(&s, 0, TR_ROLE_REWARD, "r");
+    hello(&s, 1, TR_ROLE_REWARD, "r");
+    assert_int_equal(tr_core_want(s.core, s.post, NULL, "FOLDER", &want, NULL), TR_OK);
+    assert_int_equal(tr_core_tick(s.core, 1, NULL), TR_OK);
+    look(&s);
+    assert_string_equal(s.load[0].folder, "FOLDER");
+    assert_int_equal(s.loads[0] + s.loads[1], 2);
+    struct tr_message bad = {.say = TR_SAY_LOADED,
+                             .as.loaded = {.text = "no such folder"}};
+    tell(&s, 0, &bad);
+    struct tr_message good = {.say = TR_SAY_LOADED,
+                              .as.loaded = {.digest = next, .ok = true}};
+    tell(&s, 1, &good);
+    struct tr_core_supply supply = tr_core_supplied(s.core, want);
+    assert_true(supply.known && tr_digest_equal(&supply.digest, &next));
+    assert_int_equal(supply.holders, 1);
+    assert_int_equal(supply.refused, 1);
+    assert_non_null(strstr(supply.why, "no such folder"));
+    s.now = 9; /* after the pause it is told again */
+    assert_int_equal(tr_core_tick(s.core, s.now, NULL), TR_OK);
+    struct tr_message sign = {.say = TR_SAY_PROGRESS};
+    tell(&s, 0, &sign);
+    assert_int_equal(s.loads[0], 2);
+    assert_int_equal(tr_core_retire(s.core, s.post, &r, NULL), TR_OK);
+    look(&s);
+    assert_int_equal(s.drops[0] + s.drops[1], 2);
+    close_scene(&s);
+}
+
+static void here_is_said_now_and_then(void **state)
+{
+    (void)state;
+    struct scene s;
+    open_scene(&s, 1, 2);
+    hello(&s, 0, TR_ROLE_REWARD, "r");
+    for (double t = 1; t < 7; t++) assert_int_equal(tr_core_tick(s.core, t, NULL), TR_OK);
+    look(&s);
+    assert_true(s.told_here[0]);
     close_scene(&s);
 }
 
@@ -364,6 +476,10 @@ int main(void)
         cmocka_unit_test(failures_are_tried_again_or_end_the_run),
         cmocka_unit_test(bad_answers_are_refused),
         cmocka_unit_test(who_may_join),
+        cmocka_unit_test(a_restarted_worker_is_a_new_one),
+        cmocka_unit_test(a_reconnected_worker_keeps_its_units),
+        cmocka_unit_test(wanted_weights_are_loaded_and_retired),
+        cmocka_unit_test(here_is_said_now_and_then),
         cmocka_unit_test(who_never_joined_is_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,416 @@
+/* work.c - units: added, handed out, answered, taken back.
+ *
+ * Open units lie in rows: a post's waiting ones, a worker's sent ones, and those whose answer was
+ * kept. An index by id finds any of them. What was answered is remembered for a while by id and
+ * digest, so that a second answer can be compared. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "actors/coordinator/core_parts.h"
+
+bool tr_core_is_learner(enum tr_role role)
+{
+    return role == TR_ROLE_POLICY || role == TR_ROLE_CRITIC;
+}
+
+void tr_core_free_work(struct work *k)
+{
+    while (k) {
+        struct work *twin = k->twin;
+        tr_unit_fini(&k->unit);
+        tr_content_fini(&k->known);
+        free(k);
+        k = twin;
+    }
+}
+
+/* ---- rows ---- */
+
+static void append(struct row *r, struct work *k)
+{
+    k->before = r->last;
+    k->after = NULL;
+    if (r->last)
+        r->last->after = k;
+    else
+        r->first = k;
+    r->last = k;
+    r->n++;
+}
+
+/* In front: what was taken back was asked for before all that waits. */
+static void put_first(struct row *r, struct work *k)
+{
+    k->before = NULL;
+    k->after = r->first;
+    if (r->first)
+        r->first->before = k;
+    else
+        r->last = k;
+    r->first = k;
+    r->n++;
+}
+
+static void detach(struct row *r, struct work *k)
+{
+    *(k->before ? &k->before->after : &r->first) = k->after;
+    *(k->after ? &k->after->before : &r->last) = k->before;
+    k->before = k->after = NULL;
+    r->n--;
+}
+
+/* ---- the index ---- */
+
+static size_t bucket_of(const struct tr_digest *id)
+{
+    return ((size_t)id->byte[0] << 8 | id->byte[1]) % BUCKETS;
+}
+
+struct work *tr_core_find_work(const struct tr_core *c, const struct tr_digest *id)
+{
+    struct work *k = c->bucket[bucket_of(id)];
+    while (k && !tr_digest_equal(&k->unit.id, id)) k = k->chained;
+    return k;
+}
+
+static void enter(struct tr_core *c, struct work *k)
+{
+    struct work **at = &c->bucket[bucket_of(&k->unit.id)];
+    k->chained = *at;
+    *at = k;
+}
+
+static void strike(struct tr_core *c, struct work *k)
+{
+    struct work **at = &c->bucket[bucket_of(&k->unit.id)];
+    while (*at != k) at = &(*at)->chained;
+    *at = k->chained;
+}
+
+/* ---- adding ---- */
+
+enum tr_status tr_core_put_work(struct tr_core *c, struct work *k, struct tr_err *err)
+{
+    (void)err;
+    struct work *same = tr_core_find_work(c, &k->unit.id);
+    if (same) {
+        k->twin = same->twin;
+        same->twin = k;
+        return TR_OK;
+    }
+    enter(c, k);
+    append(k->state == WORK_KNOWN ? &c->known : &c->post[k->post].waiting, k);
+    return TR_OK;
+}
+
+/* Its kept answer, if there is one. */
+static enum tr_status recall(struct tr_core *c, struct work *k, struct tr_err *err)
+{
+    k->state = WORK_WAITING;
+    if (!c->memo) return TR_OK;
+    enum tr_status st = c->memo->find(c->memo->self, &k->unit.id, &k->known, err);
+    if (st == TR_OK) k->state = WORK_KNOWN;
+    return st == TR_AGAIN ? TR_OK : st;
+}
+
+enum tr_status tr_core_add(struct tr_core *c, int64_t post, struct tr_unit *unit,
+                           int64_t tag, int64_t step, struct tr_err *err)
+{
+    struct work *k = calloc(1, sizeof *k);
+    if (!k) {
+        tr_unit_fini(unit);
+        return tr_err_set(err, TR_NOMEM, "a unit");
+    }
+    *k = (struct work){.unit = *unit, .post = post, .tag = tag, .step = step};
+    *unit = (struct tr_unit){0};
+    c->counts.units++;
+    enum tr_status st = recall(c, k, err);
+    if (st == TR_OK) st = tr_core_put_work(c, k, err);
+    if (st != TR_OK) tr_core_free_work(k);
+    return st;
+}
+
+/* ---- handing out ---- */
+
+static bool can_do(const struct tr_core *c, const struct worker *w, const struct work *k)
+{
+    if (!w->here || w->silent || w->post != k->post) return false;
+    if (w->hand.n >= w->hello.credits) return false;
+    if (k->unit.kind == TR_UNIT_LEARN || k->unit.kind == TR_UNIT_SAVE)
+        return tr_core_can_learn(c, w, k);
+    for (int64_t i = 0; i < k->unit.needs.n; i++)
+        if (!tr_digests_hold(&w->hello.holds, &k->unit.needs.at[i])) return false;
+    return true;
+}
+
+/* The able worker with the least in hand, the earliest among equals; -1 when there is none. */
+static int64_t choose(const struct tr_core *c, const struct work *k)
+{
+    int64_t best = -1;
+    for (int64_t i = 0; i < c->workers; i++)
+        if (can_do(c, &c->worker[i], k) &&
+            (best < 0 || c->worker[i].hand.n < c->worker[best].hand.n))
+            best = i;
+    return best;
+}
+
+static enum tr_status give(struct tr_core *c, struct work *k, int64_t at,
+                           struct tr_err *err)
+{
+    if (k->attempts >= c->set.attempts)
+        return tr_err_set(err, TR_GONE, "a unit %s failed %lld times; giving up",
+                          tr_unit_kind_name(k->unit.kind), (long long)k->attempts);
+    struct tr_message m = {.say = TR_SAY_UNIT, .content = k->unit.content};
+    m.as.unit = (struct tr_deliver){.id = k->unit.id, .attempt = ++k->attempts};
+    enum tr_status st = tr_core_send(c, c->worker[at].peer, &m, err);
+    if (st != TR_OK) return st;
+    detach(&c->post[k->post].waiting, k);
+    append(&c->worker[at].hand, k);
+    c->post[k->post].sent++;
+    k->state = WORK_SENT;
+    k->worker = at;
+    k->deadline = c->now + c->set.silence_seconds;
+    c->counts.reissued += k->attempts > 1;
+    return TR_OK;
+}
+
+static int64_t free_credits(const struct tr_core *c, int64_t post)
+{
+    int64_t n = 0;
+    for (int64_t i = 0; i < c->workers; i++) {
+        const struct worker *w = &c->worker[i];
+        if (w->here && !w->silent && w->post == post) n += w->hello.credits - w->hand.n;
+    }
+    return n;
+}
+
+/* Units are tried in order; a few that nobody can do now are stepped over. */
+static enum tr_status hand_out_post(struct tr_core *c, int64_t post, struct tr_err *err)
+{
+    enum { STEPPED_OVER = 64 };
+    int64_t credits = free_credits(c, post);
+    int64_t over = 0;
+    struct work *next = NULL;
+    for (struct work *k = c->post[post].waiting.first; k && credits > 0; k = next) {
+        next = k->after;
+        int64_t at = choose(c, k);
+        if (at < 0) {
+            if (++over == STEPPED_OVER) return TR_OK;
+            continue;
+        }
+        enum tr_status st = give(c, k, at, err);
+        if (st != TR_OK) return st;
+        credits--;
+    }
+    return TR_OK;
+}
+
+enum tr_status tr_core_hand_out(struct tr_core *c, struct tr_err *err)
+{
+    enum tr_status st = TR_OK;
+    for (int64_t i = 0; i < c->posts && st == TR_OK; i++)
+        if (c->post[i].waiting.n > 0) st = hand_out_post(c, i, err);
+    return st;
+}
+
+void tr_core_take_back(struct tr_core *c, struct work *k)
+{
+    if (k->state != WORK_SENT) return;
+    detach(&c->worker[k->worker].hand, k);
+    c->post[k->post].sent--;
+    k->state = WORK_WAITING;
+    put_first(&c->post[k->post].waiting, k);
+}
+
+/* ---- answers ---- */
+
+static bool same_digests(const struct tr_digests *a, const struct tr_digests *b)
+{
+    if (a->n != b->n) return false;
+    for (int64_t i = 0; i < a->n; i++)
+        if (!tr_digest_equal(&a->at[i], &b->at[i])) return false;
+    return true;
+}
+
+/* What is wrong with an answer to k, as TR_BADMSG. */
+static enum tr_status check_answer(const struct work *k, const struct tr_content *answer,
+                                   struct tr_err *err)
+{
+    char kind[32];
+    struct tr_digests used;
+    enum tr_status st = tr_content_head(answer, kind, &used, err);
+    if (st == TR_OK && !same_digests(&used, &k->unit.needs))
+        st = tr_err_set(err, TR_BADMSG, "%s was answered with other weights", kind);
+    return st;
+}
+
+/* Every planner's tag of these twins is told. */
+static enum tr_status tell_planner(struct tr_core *c, const struct work *k,
+                                   const struct tr_content *answer, struct tr_err *err)
+{
+    enum tr_status st = TR_OK;
+    for (; k && st == TR_OK; k = k->twin)
+        if (!k->replay) st = c->planner->answer(c->planner->self, c, k->tag, answer, err);
+    return st;
+}
+
+static void remember(struct tr_core *c, const struct tr_digest *id,
+                     const struct tr_digest *answer)
+{
+    c->past[c->pasts++ % PASTS] = (struct past){*id, *answer};
+}
+
+static enum tr_status keep(struct tr_core *c, const struct work *k,
+                           const struct tr_message *m, const struct worker *w,
+                           struct tr_err *err)
+{
+    struct tr_memo_entry e = {.unit = &k->unit,
+                              .role = c->post[k->post].role,
+                              .slot = c->post[k->post].slot,
+                              .step = k->step,
+                              .answer = &m->content,
+                              .worker = w->hello.instance,
+                              .queue_seconds = m->as.done.queue_seconds,
+                              .compute_seconds = m->as.done.compute_seconds};
+    if (!c->memo || k->unit.kind == TR_UNIT_SAVE)
+        return TR_OK; /* a folder is no answer */
+    c->dirty = true;
+    return c->memo->keep(c->memo->self, &e, err);
+}
+
+static enum tr_status compare_replayed(struct tr_core *c, const struct work *k,
+                                       const struct tr_digest *digest, struct tr_err *err)
+{
+    c->counts.replayed++;
+    if (tr_digest_equal(digest, &k->replay_answer)) return TR_OK;
+    c->counts.differences++;
+    return tr_core_say(c, err, "ALARM: a step that was learnt again gave another answer");
+}
+
+/* The answer is good: kept, told, and the unit forgotten. */
+static enum tr_status accept(struct tr_core *c, int64_t at, struct work *k,
+                             struct tr_message *m, struct tr_err *err)
+{
+    struct worker *w = &c->worker[at];
+    struct tr_digest digest;
+    bool learnt = k->unit.kind == TR_UNIT_LEARN;
+    enum tr_status st = tr_content_digest(&m->content, &digest, err);
+    if (st == TR_OK && learnt) st = tr_core_note_learnt(c, w, k, &m->content, err);
+    if (st == TR_OK && k->replay) st = compare_replayed(c, k, &digest, err);
+    /* A planner may commit a step with its last learn answer, which must lie behind it then. */
+    if (st == TR_OK && learnt && !k->replay) st = keep(c, k, m, w, err);
+    if (st == TR_OK) st = tell_planner(c, k, &m->content, err);
+    if (st == TR_OK && !learnt) st = keep(c, k, m, w, err);
+    if (st != TR_OK) return st;
+    w->answered++;
+    w->busy_seconds += m->as.done.compute_seconds;
+    c->counts.answered++;
+    remember(c, &k->unit.id, &digest);
+    detach(&c->post[k->post].waiting, k);
+    strike(c, k);
+    tr_core_free_work(k);
+    return learnt ? tr_core_catch_up(c, at, err) : TR_OK;
+}
+
+static enum tr_status second_answer(struct tr_core *c, int64_t at,
+                                    const struct tr_message *m, struct tr_err *err)
+{
+    struct tr_digest digest;
+    int64_t n = c->pasts < PASTS ? c->pasts : PASTS;
+    for (int64_t i = 0; i < n; i++) {
+        if (!tr_digest_equal(&c->past[i].id, &m->as.done.id)) continue;
+        enum tr_status st = tr_content_digest(&m->content, &digest, err);
+        if (st != TR_OK) return st;
+        c->counts.second_answers++;
+        if (tr_digest_equal(&digest, &c->past[i].answer)) return TR_OK;
+        c->counts.differences++;
+        return tr_core_say(c, err,
+                           "ALARM: two answers to one unit differ, the second of %s",
+                           c->worker[at].hello.instance);
+    }
+    c->counts.refused++;
+    return tr_core_say(c, err, "%s answered a unit that nobody asked for",
+                       c->worker[at].hello.instance);
+}
+
+enum tr_status tr_core_hear_done(struct tr_core *c, int64_t at, struct tr_message *m,
+                                 struct tr_err *err)
+{
+    struct tr_err why = {0};
+    struct work *k = tr_core_find_work(c, &m->as.done.id);
+    if (!k || k->state == WORK_KNOWN) return second_answer(c, at, m, err);
+    tr_core_take_back(c, k);
+    enum tr_status st = check_answer(k, &m->content, &why);
+    if (st == TR_OK) st = accept(c, at, k, m, &why);
+    if (st == TR_BADMSG) {
+        c->counts.refused++;
+        return tr_core_say(c, err, "%s: %s", c->worker[at].hello.instance, why.text);
+    }
+    return st == TR_OK ? TR_OK : tr_err_set(err, st, "%s", why.text);
+}
+
+enum tr_status tr_core_hear_fail(struct tr_core *c, int64_t at, const struct tr_fail *f,
+                                 struct tr_err *err)
+{
+    struct work *k = tr_core_find_work(c, &f->id);
+    if (!k || k->state != WORK_SENT || k->worker != at) return TR_OK;
+    tr_core_take_back(c, k);
+    if (!f->retryable)
+        return tr_err_set(err, (enum tr_status)f->code, "%s: %s: %s",
+                          c->worker[at].hello.instance, tr_unit_kind_name(k->unit.kind),
+                          f->text);
+    return tr_core_say(c, err, "%s: %s: %s; asking again", c->worker[at].hello.instance,
+                       tr_unit_kind_name(k->unit.kind), f->text);
+}
+
+/* A sign of life renews the deadlines of the units that it names, and of no others. */
+void tr_core_hear_progress(struct tr_core *c, int64_t at, const struct tr_progress *p)
+{
+    for (struct work *k = c->worker[at].hand.first; k; k = k->after)
+        if (tr_digests_hold(&p->in_hand, &k->unit.id))
+            k->deadline = c->now + c->set.silence_seconds;
+}
+
+enum tr_status tr_core_check_silence(struct tr_core *c, struct tr_err *err)
+{
+    for (int64_t i = 0; i < c->workers; i++) {
+        struct worker *w = &c->worker[i];
+        struct work *next = NULL;
+        for (struct work *k = w->hand.first; k && w->here; k = next) {
+            next = k->after;
+            if (c->now < k->deadline) continue;
+            enum tr_status st = tr_core_say(
+                c, err, "%s has been silent for %.0f s; its %s goes to another",
+                w->hello.instance, c->set.silence_seconds,
+                tr_unit_kind_name(k->unit.kind));
+            if (st != TR_OK) return st;
+            if (c->now - w->heard >= c->set.silence_seconds) w->silent = true;
+            tr_core_take_back(c, k);
+        }
+    }
+    return TR_OK;
+}
+
+/* ---- answers that were kept ---- */
+
+/* Of a learner's unit the chain has gone on too. Each may add units whose answers are known. */
+enum tr_status tr_core_tell_known(struct tr_core *c, struct tr_err *err)
+{
+    enum tr_status st = TR_OK;
+    while (c->known.first && st == TR_OK) {
+        struct work *k = c->known.first;
+        detach(&c->known, k);
+        strike(c, k);
+        c->counts.known++;
+        if (k->unit.kind == TR_UNIT_LEARN)
+            st = tr_core_note_learnt(c, NULL, k, &k->known, err);
+        if (st == TR_OK) st = tell_planner(c, k, &k->known, err);
+        if (st == TR_BADMSG)
+            st = tr_err_set(err, TR_IO,
+                            "a kept answer is no good; the journal is damaged");
+        tr_core_free_work(k);
+    }
+    for (int64_t i = 0; i < c->workers && st == TR_OK; i++)
+        if (c->worker[i].here) st = tr_core_catch_up(c, i, err);
+    return st;
+}
