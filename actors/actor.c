@@ -18,7 +18,12 @@ struct tr_actor {
     void *self;               /* owns, by ops */
     struct held *held;        /* owns; [n], in order of arrival */
     int64_t n, room;
+    struct tr_message *said; /* owns; [saids], to go out before anything else */
+    int64_t saids, said_room;
+    struct tr_digests leaving; /* dropped, but a unit in hand needs them */
 };
+
+static enum tr_status collect_offers(struct tr_actor *a, struct tr_err *err);
 
 enum tr_status tr_actor_open(enum tr_role role, const struct tr_role_start *start,
                              struct tr_actor **out, struct tr_err *err)
@@ -33,6 +38,11 @@ enum tr_status tr_actor_open(enum tr_role role, const struct tr_role_start *star
         free(a);
         return tr_err_wrap(err, st, "%s", tr_role_name(role));
     }
+    st = collect_offers(a, err);
+    if (st != TR_OK) {
+        tr_actor_close(a);
+        return st;
+    }
     *out = a;
     return TR_OK;
 }
@@ -42,7 +52,9 @@ void tr_actor_close(struct tr_actor *a)
     if (!a) return;
     a->ops->close(a->self);
     for (int64_t i = 0; i < a->n; i++) tr_unit_fini(&a->held[i].unit);
+    for (int64_t i = 0; i < a->saids; i++) tr_message_fini(&a->said[i]);
     free(a->held);
+    free(a->said);
     free(a);
 }
 
@@ -51,7 +63,11 @@ struct tr_hello tr_actor_hello(const struct tr_actor *a)
     struct tr_hello h = {.role = (int)a->ops->role,
                          .credits = a->ops->credits,
                          .threads = tr_team_threads(a->ex->team)};
-    a->ops->holds(a->self, &h.holds);
+    struct tr_digests all;
+    a->ops->holds(a->self, &all);
+    for (int64_t i = 0; i < all.n; i++)
+        if (!tr_digests_hold(&a->leaving, &all.at[i]))
+            h.holds.at[h.holds.n++] = all.at[i];
     snprintf(h.isa, sizeof h.isa, "%s", tr_exec_isa(a->ex));
     snprintf(h.math, sizeof h.math, "%s",
              a->ex->math == TR_MATH_EXACT ? "exact" : "openblas");
@@ -68,7 +84,109 @@ struct tr_progress tr_actor_progress(const struct tr_actor *a)
 
 bool tr_actor_busy(const struct tr_actor *a)
 {
-    return a->n > 0;
+    return a->n > 0 || a->saids > 0;
+}
+
+bool tr_actor_shape(const struct tr_actor *a, struct tr_model_shape *out)
+{
+    return a->ops->shape && a->ops->adopt && a->ops->shape(a->self, out);
+}
+
+/* ---- what goes out first ---- */
+
+/* Takes *m. */
+static enum tr_status push_said(struct tr_actor *a, struct tr_message *m,
+                                struct tr_err *err)
+{
+    if (a->saids == a->said_room) {
+        int64_t room = a->said_room ? 2 * a->said_room : 4;
+        struct tr_message *said = realloc(a->said, (size_t)room * sizeof *said);
+        if (!said) {
+            tr_message_fini(m);
+            return tr_err_set(err, TR_NOMEM, "something to say");
+        }
+        a->said = said;
+        a->said_room = room;
+    }
+    a->said[a->saids++] = *m;
+    memset(m, 0, sizeof *m);
+    return TR_OK;
+}
+
+static bool pop_said(struct tr_actor *a, struct tr_message *out)
+{
+    if (a->saids == 0) return false;
+    *out = a->said[0];
+    a->saids--;
+    memmove(a->said, a->said + 1, (size_t)a->saids * sizeof *a->said);
+    return true;
+}
+
+static enum tr_status collect_offers(struct tr_actor *a, struct tr_err *err)
+{
+    enum tr_status st = TR_OK;
+    struct tr_message m = {.say = TR_SAY_OFFER};
+    while (st == TR_OK && a->ops->offer && a->ops->offer(a->self, &m.as.offer)) {
+        st = push_said(a, &m, err);
+        m = (struct tr_message){.say = TR_SAY_OFFER};
+    }
+    return st;
+}
+
+/* ---- weights ---- */
+
+static bool needed(const struct tr_actor *a, const struct tr_digest *digest)
+{
+    for (int64_t i = 0; i < a->n; i++)
+        if (a->held[i].fault.code == TR_OK &&
+            tr_digests_hold(&a->held[i].unit.needs, digest))
+            return true;
+    return false;
+}
+
+static void take_out(struct tr_digests *all, const struct tr_digest *digest)
+{
+    int64_t kept = 0;
+    for (int64_t i = 0; i < all->n; i++)
+        if (!tr_digest_equal(&all->at[i], digest)) all->at[kept++] = all->at[i];
+    all->n = kept;
+}
+
+static void drop(struct tr_actor *a, const struct tr_digest *digest)
+{
+    if (!a->ops->forget) return;
+    if (!needed(a, digest)) {
+        a->ops->forget(a->self, digest);
+        return;
+    }
+    struct tr_digests *l = &a->leaving;
+    if (!tr_digests_hold(l, digest) && l->n < TR_DIGESTS_MAX) l->at[l->n++] = *digest;
+}
+
+/* After a unit is gone: what it alone needed goes too. */
+static void let_go(struct tr_actor *a)
+{
+    for (int64_t i = a->leaving.n - 1; i >= 0; i--) {
+        struct tr_digest digest = a->leaving.at[i];
+        if (needed(a, &digest)) continue;
+        take_out(&a->leaving, &digest);
+        a->ops->forget(a->self, &digest);
+    }
+}
+
+enum tr_status tr_actor_adopt(struct tr_actor *a, struct tr_model *take,
+                              const struct tr_loaded *loaded, struct tr_err *err)
+{
+    struct tr_message m = {.say = TR_SAY_LOADED, .as.loaded = *loaded};
+    struct tr_loaded *l = &m.as.loaded;
+    struct tr_err why = {0};
+    if (l->ok) {
+        take_out(&a->leaving, &l->digest);
+        l->ok = a->ops->adopt(a->self, take, &why) == TR_OK;
+        snprintf(l->text, sizeof l->text, "%s", why.text);
+    }
+    enum tr_status st = push_said(a, &m, err);
+    return st == TR_OK ? collect_offers(a, err) : st;
 }
 
 /* ---- taking ---- */
@@ -86,6 +204,10 @@ static enum tr_status make_room(struct tr_actor *a, struct tr_err *err)
 
 enum tr_status tr_actor_take(struct tr_actor *a, struct tr_message *m, struct tr_err *err)
 {
+    if (m->say == TR_SAY_DROP) {
+        drop(a, &m->as.drop.digest);
+        return TR_OK;
+    }
     enum tr_status st = make_room(a, err);
     if (st != TR_OK) return st;
     struct held *h = &a->held[a->n];
@@ -105,6 +227,7 @@ static void forget(struct tr_actor *a, int64_t i)
     tr_unit_fini(&a->held[i].unit);
     a->n--;
     memmove(a->held + i, a->held + i + 1, (size_t)(a->n - i) * sizeof *a->held);
+    let_go(a);
 }
 
 /* Another worker, or this one later, may do better with these. */
@@ -135,17 +258,28 @@ static void say_done(struct tr_actor *a, int64_t i, struct tr_content *answer,
     forget(a, i);
 }
 
-/* One unit after the other. */
+/* One unit after the other. Weights that it made are offered before it is done, so that whoever
+ * hears of them knows where they are. */
 static enum tr_status work_one(struct tr_actor *a, struct tr_message *out)
 {
     struct tr_content answer = {0};
     struct tr_err why = {0};
     a->held[0].begun = tr_clock_seconds();
-    if (a->ops->answer(a->self, &a->held[0].unit, &answer, &why) == TR_OK)
+    enum tr_status st = a->ops->answer(a->self, &a->held[0].unit, &answer, &why);
+    if (st == TR_OK) {
+        st = collect_offers(a, &why);
+        if (st != TR_OK) tr_content_fini(&answer);
+    }
+    if (st == TR_OK)
         say_done(a, 0, &answer, out);
     else
         say_fail(a, 0, &why, out);
-    return TR_OK;
+    if (a->saids == 0) return TR_OK;
+    struct tr_message offer;
+    pop_said(a, &offer);
+    st = push_said(a, out, NULL); /* there is room: one was just popped */
+    *out = offer;
+    return st;
 }
 
 /* One step of all; the first that is finished is answered, the others by later calls. */
@@ -163,12 +297,14 @@ static enum tr_status work_many(struct tr_actor *a, struct tr_message *out)
         return TR_OK;
     }
     if (a->ops->advance(a->self, &why) == TR_OK) return TR_AGAIN;
+    a->ops->abandon(a->self, &a->held[0].unit);
     say_fail(a, 0, &why, out);
     return TR_OK;
 }
 
 enum tr_status tr_actor_work(struct tr_actor *a, struct tr_message *out)
 {
+    if (pop_said(a, out)) return TR_OK;
     for (int64_t i = 0; i < a->n; i++) {
         if (a->held[i].fault.code == TR_OK) continue;
         struct tr_err why = a->held[i].fault;

@@ -2,7 +2,8 @@
  *
  * Takes one optimiser step's sequences with their old log-probs and advantages (unit `learn`), or
  *       a text whose log-probs are asked for (unit `logprob`), or the name of a folder (`save`).
- * Gives what the step measured and the digest of the new weights, or the log-probs, or the folder. */
+ * Gives what the step measured, the digest of the new weights and the weights themselves for those
+ *       who ask (`offer`), or the log-probs, or the folder. */
 #include "actors/trainee.h"
 
 static enum tr_status open_policy(const struct tr_role_start *start, void **self,
@@ -27,4 +28,6 @@ const struct tr_role_ops tr_policy_role = {
     .close = tr_trainee_close,
     .holds = tr_trainee_holds,
     .answer = answer,
+    .forget = tr_trainee_forget,
+    .offer = tr_trainee_offer,
 };

@@ -5,7 +5,11 @@
  * fills one of these tables from an engine and a model slot.
  *
  * Two kinds of engine. Most answer one unit at a time (`answer`). A generator has many units in
- * hand (`begin`, `advance`, `finish`): it is the only one with those three. */
+ * hand (`begin`, `advance`, `finish`, `abandon`): it is the only one with those four.
+ *
+ * Weights change (proto/step4_weights.h). A role whose weights come from elsewhere adopts models
+ * beside those that it has (`shape`, `adopt`); one that makes or passes on weights offers them
+ * (`offer`); all forget. NULL where a role does not. */
 #ifndef TR_ACTORS_ROLE_H
 #define TR_ACTORS_ROLE_H
 
@@ -27,6 +31,8 @@ struct tr_role_start {
     int64_t max_tokens;    /* in one pass */
     int64_t max_sequences; /* in one pass, or generated at a time */
     int64_t pages;         /* of a generator's cache */
+    const char *weights;   /* where packed weights are put for others, or NULL: nowhere */
+    int64_t keep;          /* how many versions a learner leaves there; 0: three */
 };
 
 struct tr_role_ops {
@@ -43,6 +49,17 @@ struct tr_role_ops {
     /* TR_AGAIN while the unit needs more steps; afterwards the unit is forgotten. */
     enum tr_status (*finish)(void *self, const struct tr_unit *unit,
                              struct tr_content *out, struct tr_err *err);
+    /* Nobody waits for its answer any more. */
+    void (*abandon)(void *self, const struct tr_unit *unit);
+
+    /* What weights it takes; false when it takes none. */
+    bool (*shape)(const void *self, struct tr_model_shape *out);
+    /* Takes what *take holds, also on failure. */
+    enum tr_status (*adopt)(void *self, struct tr_model *take, struct tr_err *err);
+    /* Weights that no unit in hand needs; unknown ones are fine. */
+    void (*forget)(void *self, const struct tr_digest *digest);
+    /* What it has to offer and has not said yet; false when there is nothing. */
+    bool (*offer)(void *self, struct tr_offer *out);
 };
 
 /* One row for each enum tr_role. */

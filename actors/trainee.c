@@ -25,6 +25,61 @@ static enum tr_status open_learner(struct tr_trainee *t,
     return t->borrowed ? TR_OK : tr_learner_open(start->ex, &learner, &t->learner, err);
 }
 
+/* ---- digests and what is published ---- */
+
+static enum tr_status need_digest(struct tr_trainee *t, struct tr_err *err)
+{
+    const struct tr_weights *w = tr_learner_weights(t->learner);
+    if (t->hashed) return TR_OK;
+    if (!t->chunk) t->chunk = calloc((size_t)tr_weights_chunks(w), sizeof *t->chunk);
+    if (!t->chunk) return tr_err_set(err, TR_NOMEM, "digests of the weights");
+    enum tr_status st =
+        tr_weights_chunk_digests(w, tr_learner_exec(t->learner), t->chunk, err);
+    if (st == TR_OK) st = tr_weights_digest_of(w, t->chunk, &t->weights, err);
+    t->hashed = st == TR_OK;
+    return st;
+}
+
+void tr_trainee_forget(void *self, const struct tr_digest *digest)
+{
+    struct tr_trainee *t = self;
+    struct tr_model *m = tr_shelf_find(&t->published, digest);
+    if (!m) return;
+    tr_packed_unlink(m->packed);
+    tr_shelf_drop(&t->published, digest);
+}
+
+/* The weights as they are now, which are hashed, unless they are there already. */
+static enum tr_status publish(struct tr_trainee *t, struct tr_err *err)
+{
+    struct tr_model m;
+    if (!t->place[0] || tr_shelf_find(&t->published, &t->weights)) return TR_OK;
+    while (t->published.n >= t->keep) tr_trainee_forget(t, &t->published.at[0]->digest);
+    enum tr_status st =
+        tr_model_pack(tr_learner_weights(t->learner), tr_learner_exec(t->learner),
+                      t->chunk, &t->weights, t->place, &m, err);
+    if (st == TR_OK) st = tr_shelf_put(&t->published, &m, err);
+    if (st == TR_OK && t->unsaid.n < TR_DIGESTS_MAX)
+        t->unsaid.at[t->unsaid.n++] = t->weights;
+    return st == TR_OK ? st : tr_err_wrap(err, st, "new weights");
+}
+
+bool tr_trainee_offer(void *self, struct tr_offer *out)
+{
+    struct tr_trainee *t = self;
+    while (t->unsaid.n > 0) {
+        struct tr_digest digest = t->unsaid.at[--t->unsaid.n];
+        const struct tr_model *m = tr_shelf_find(&t->published, &digest);
+        if (!m) continue;
+        *out = (struct tr_offer){.digest = digest};
+        snprintf(out->file, sizeof out->file, "%s", tr_packed_name(m->packed));
+        return true;
+    }
+    return false;
+}
+
+/* ---- opening and closing ---- */
+
 enum tr_status tr_trainee_open(const struct tr_role_start *start, bool lm_head,
                                bool value_head, void **self, struct tr_err *err)
 {
@@ -32,14 +87,18 @@ enum tr_status tr_trainee_open(const struct tr_role_start *start, bool lm_head,
     if (!t) return tr_err_set(err, TR_NOMEM, "a trainee");
     t->max_tokens = start->max_tokens;
     snprintf(t->folder, sizeof t->folder, "%s", start->folder ? start->folder : "");
+    /* A critic's weights are nobody else's. */
+    snprintf(t->place, sizeof t->place, "%s",
+             lm_head && start->weights ? start->weights : "");
+    t->keep = start->keep > 0 && start->keep < TR_SHELF_MODELS ? start->keep : 3;
     enum tr_status st = open_learner(t, start, lm_head, value_head, err);
-    if (st == TR_OK) st = tr_learner_digest(t->learner, &t->weights, err);
+    if (st == TR_OK) st = need_digest(t, err);
+    if (st == TR_OK) st = publish(t, err);
     if (st != TR_OK) {
         tr_trainee_close(t);
         return st;
     }
     t->lineage = t->weights;
-    t->hashed = true;
     *self = t;
     return TR_OK;
 }
@@ -49,6 +108,8 @@ void tr_trainee_close(void *self)
     struct tr_trainee *t = self;
     if (!t) return;
     tr_evaluator_destroy(t->evaluator);
+    while (t->published.n > 0) tr_trainee_forget(t, &t->published.at[0]->digest);
+    free(t->chunk);
     if (!t->borrowed) tr_learner_close(t->learner);
     tr_content_fini(&t->last);
     free(t);
@@ -77,10 +138,7 @@ static enum tr_status update(struct tr_trainee *t, const struct tr_unit *unit,
     if (st == TR_OK) st = tr_learner_step(t->learner, &task, &result, err);
     if (st != TR_OK) return st;
     t->hashed = t->hashed && result.skipped;
-    if (ask.want_digest && !t->hashed) {
-        st = tr_learner_digest(t->learner, &t->weights, err);
-        t->hashed = st == TR_OK;
-    }
+    if (ask.want_digest) st = need_digest(t, err);
     struct tr_answer_learn said =
         tr_answer_learn_from(&result, ask.want_digest && t->hashed ? &t->weights : NULL);
     if (st == TR_OK)
@@ -89,6 +147,7 @@ static enum tr_status update(struct tr_trainee *t, const struct tr_unit *unit,
     tr_content_fini(&t->last);
     t->last = answer;
     t->lineage = unit->id;
+    t->wanted = ask.want_digest;
     return st;
 }
 
@@ -102,6 +161,7 @@ enum tr_status tr_trainee_learn(struct tr_trainee *t, const struct tr_unit *unit
         st = tr_role_check(unit, &lineage, err);
         if (st == TR_OK) st = update(t, unit, err);
     }
+    if (st == TR_OK && t->wanted) st = publish(t, err);
     if (st != TR_OK) return st;
     return tr_content_copy(t->last.bytes.at, t->last.bytes.size, t->last.bulk, t->last.n,
                            out, err);
@@ -111,11 +171,9 @@ static enum tr_status say_digests(struct tr_trainee *t, struct tr_answer_save *a
                                   struct tr_err *err)
 {
     struct tr_digest state;
-    enum tr_status st = TR_OK;
-    if (!t->hashed) st = tr_learner_digest(t->learner, &t->weights, err);
+    enum tr_status st = need_digest(t, err);
     if (st == TR_OK) st = tr_learner_state_digest(t->learner, &state, err);
     if (st != TR_OK) return st;
-    t->hashed = true;
     answer->weights = tr_digests_one(&t->weights);
     answer->state = tr_digests_one(&state);
     return TR_OK;

@@ -5,17 +5,23 @@
  *
  * The data. `lineage` is what a learn unit needs (proto/unit.h): at first the digest of the
  * weights, afterwards the id of the last learn unit. `weights` is the digest of the forward
- * weights, known whenever `hashed`.
+ * weights, known whenever `hashed`. A policy that was given a folder for it publishes its weights
+ * when it opens and whenever a learn unit wants their digest: it writes them as a packed file, keeps
+ * that as long as `keep` and `drop` allow, and offers it. The copy is what others get, so the next
+ * update can begin at once.
  *
  * Invariants.
  *   1. The same learn unit twice in a row: one update, one answer.
- *   2. A learn unit that names another lineage is TR_STALE and changes nothing. */
+ *   2. A learn unit that names another lineage is TR_STALE and changes nothing.
+ *   3. A learn unit that wants a digest is not answered before its weights are published; when that
+ *      fails, the unit fails, and asked again it publishes without learning again. */
 #ifndef TR_ACTORS_TRAINEE_H
 #define TR_ACTORS_TRAINEE_H
 
 #include "actors/evaluator.h"
 #include "actors/learner.h"
 #include "actors/role.h"
+#include "actors/shelf.h"
 #include "proto/step3_learn.h"
 
 struct tr_trainee {
@@ -26,8 +32,14 @@ struct tr_trainee {
     bool borrowed;
     struct tr_digest lineage, weights;
     bool hashed;
+    struct tr_digest *chunk; /* owns; of the forward weights, while `hashed` */
     struct tr_content
-        last; /* owns; the answer to `lineage`, once there was a learn unit */
+        last;    /* owns; the answer to `lineage`, once there was a learn unit */
+    bool wanted; /* `lineage` wanted the digest of its weights */
+    char place[TR_PATH_BYTES]; /* where it publishes, "" if nowhere */
+    int64_t keep;
+    struct tr_shelf published;
+    struct tr_digests unsaid; /* published, not offered yet */
 };
 
 /* With the output layer (a policy) or the value head (a critic). */
@@ -35,6 +47,9 @@ enum tr_status tr_trainee_open(const struct tr_role_start *start, bool lm_head,
                                bool value_head, void **self, struct tr_err *err);
 void tr_trainee_close(void *self);
 void tr_trainee_holds(const void *self, struct tr_digests *out);
+bool tr_trainee_offer(void *self, struct tr_offer *out);
+/* Published weights: their file goes. */
+void tr_trainee_forget(void *self, const struct tr_digest *digest);
 
 enum tr_status tr_trainee_learn(struct tr_trainee *t, const struct tr_unit *unit,
                                 struct tr_content *out, struct tr_err *err);

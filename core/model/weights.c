@@ -6,15 +6,15 @@
 
 #include "core/model/claim.h"
 
-/* Where things lie. f32: `f32` is one flat buffer in the layout of params, ours (an arena) or
- * the learner's masters. bf16: `half` is a flat buffer of the same layout in which only the
+/* Where things lie. f32: `f32` is one flat buffer in the layout of params, ours (an arena), the
+ * learner's masters or a file's (lay). bf16: `half` is a flat buffer of the same layout in which only the
  * matrices are used, and `f32` holds the vectors and the value head end to end. */
 struct tr_weights {
     const struct tr_params *params; /* borrows */
     enum tr_math math;
     bool bf16;
-    bool borrowed;         /* f32 is the learner's */
-    struct tr_arena arena; /* owns; empty once f32 is borrowed */
+    bool borrowed;         /* only to be read: the learner's masters, a mapped file */
+    struct tr_arena arena; /* owns; empty when the buffers are borrowed */
     float *f32;
     uint16_t *half;
     int64_t *vector_at; /* owns [count]: bf16's offsets into f32 */
@@ -32,50 +32,91 @@ static int64_t lay_vectors(const struct tr_params *params, int64_t *vector_at)
     return at;
 }
 
-static void plan(struct tr_claim *c, const struct tr_params *params, bool bf16,
-                 float **f32, uint16_t **half)
+struct tr_weights_parts tr_weights_sizes(const struct tr_params *params, bool bf16)
 {
-    int64_t total = tr_params_total(params);
-    if (bf16) *half = tr_claim_bytes(c, (size_t)total * sizeof **half);
-    *f32 = tr_claim_floats(c, bf16 ? lay_vectors(params, NULL) : total);
+    size_t total = (size_t)tr_params_total(params);
+    size_t vectors = bf16 ? (size_t)lay_vectors(params, NULL) : 0;
+    return (struct tr_weights_parts){.half_bytes = bf16 ? total * sizeof(uint16_t) : 0,
+                                     .f32_bytes =
+                                         (bf16 ? vectors : total) * sizeof(float)};
+}
+
+static void plan(struct tr_claim *c, struct tr_weights_parts *parts)
+{
+    if (parts->half_bytes) parts->half = tr_claim_bytes(c, parts->half_bytes);
+    parts->f32 = tr_claim_bytes(c, parts->f32_bytes);
 }
 
 size_t tr_weights_bytes(const struct tr_params *params, bool bf16)
 {
     struct tr_claim count = {0};
-    float *f32 = NULL;
-    uint16_t *half = NULL;
-    plan(&count, params, bf16, &f32, &half);
+    struct tr_weights_parts parts = tr_weights_sizes(params, bf16);
+    plan(&count, &parts);
     return count.bytes;
+}
+
+static enum tr_status new_weights(const struct tr_params *params, enum tr_math math,
+                                  bool bf16, struct tr_weights **out, struct tr_err *err)
+{
+    struct tr_weights *w = calloc(1, sizeof *w);
+    *out = NULL;
+    if (w) {
+        w->params = params;
+        w->math = math;
+        w->bf16 = bf16;
+        w->vector_at = calloc((size_t)tr_params_count(params), sizeof *w->vector_at);
+    }
+    if (!w || !w->vector_at) {
+        tr_weights_destroy(w);
+        return tr_err_set(err, TR_NOMEM, "forward weights: the table of tensors");
+    }
+    lay_vectors(params, w->vector_at);
+    *out = w;
+    return TR_OK;
 }
 
 enum tr_status tr_weights_create(const struct tr_params *params, const struct tr_exec *ex,
                                  bool bf16, struct tr_weights **out, struct tr_err *err)
 {
-    enum tr_status st = TR_OK;
-    struct tr_weights *w = calloc(1, sizeof *w);
+    struct tr_weights *w = NULL;
     *out = NULL;
-    if (w) {
-        w->params = params;
-        w->math = ex->math;
-        w->bf16 = bf16;
-        w->vector_at = calloc((size_t)tr_params_count(params), sizeof *w->vector_at);
-    }
-    if (!w || !w->vector_at) {
-        st = tr_err_set(err, TR_NOMEM, "forward weights: the table of tensors");
-        goto done;
-    }
-    st = tr_arena_init(&w->arena, tr_weights_bytes(params, bf16), "forward weights", err);
+    enum tr_status st = new_weights(params, ex->math, bf16, &w, err);
+    if (st == TR_OK)
+        st = tr_arena_init(&w->arena, tr_weights_bytes(params, bf16), "forward weights",
+                           err);
     if (st != TR_OK) goto done;
     struct tr_claim take = {.arena = &w->arena};
-    plan(&take, params, bf16, &w->f32, &w->half);
-    lay_vectors(params, w->vector_at);
+    struct tr_weights_parts parts = tr_weights_sizes(params, bf16);
+    plan(&take, &parts);
+    w->half = parts.half;
+    w->f32 = parts.f32;
     *out = w;
     w = NULL;
 
 done:
     tr_weights_destroy(w);
     return st;
+}
+
+enum tr_status tr_weights_lay(const struct tr_params *params, enum tr_math math,
+                              bool bf16, const struct tr_weights_parts *at, bool fill,
+                              struct tr_weights **out, struct tr_err *err)
+{
+    assert((uintptr_t)at->half % 64 == 0 && (uintptr_t)at->f32 % 64 == 0);
+    enum tr_status st = new_weights(params, math, bf16, out, err);
+    if (st != TR_OK) return st;
+    (*out)->half = at->half;
+    (*out)->f32 = at->f32;
+    (*out)->borrowed = !fill;
+    return TR_OK;
+}
+
+struct tr_weights_parts tr_weights_parts(const struct tr_weights *w)
+{
+    struct tr_weights_parts parts = tr_weights_sizes(w->params, w->bf16);
+    parts.half = w->half;
+    parts.f32 = w->f32;
+    return parts;
 }
 
 void tr_weights_destroy(struct tr_weights *w)
@@ -101,6 +142,7 @@ void tr_weights_refresh(struct tr_weights *w, const struct tr_exec *ex,
         memcpy(&w->f32, &masters, sizeof w->f32); /* only read from here on */
         return;
     }
+    assert(!w->borrowed);
     for (int64_t i = 0; i < tr_params_count(w->params); i++) {
         const struct tr_param *p = tr_params_get(w->params, i);
         if (p->kind == TR_PARAM_MATRIX)

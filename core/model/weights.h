@@ -56,6 +56,21 @@ const struct tr_param *tr_weights_output(const struct tr_weights *w);
 /* Bytes that create takes (masters not included). */
 size_t tr_weights_bytes(const struct tr_params *params, bool bf16);
 
+/* The two buffers that forward weights lie in, for files of them (packed.h). f32 weights have no
+ * `half`. Offsets within them depend on params and bf16 alone. */
+struct tr_weights_parts {
+    void *half, *f32;
+    size_t half_bytes, f32_bytes;
+};
+struct tr_weights_parts tr_weights_sizes(const struct tr_params *params, bool bf16);
+struct tr_weights_parts tr_weights_parts(const struct tr_weights *w); /* only read */
+
+/* Forward weights that lie in somebody else's memory, aligned to 64 and borrowed until destroy.
+ * Only with `fill` may they be set or chunks be put; never refreshed. */
+enum tr_status tr_weights_lay(const struct tr_params *params, enum tr_math math,
+                              bool bf16, const struct tr_weights_parts *at, bool fill,
+                              struct tr_weights **out, struct tr_err *err);
+
 /* The digest as stated above, hashed by the whole team, a chunk a tile. */
 enum tr_status tr_weights_digest(const struct tr_weights *w, const struct tr_exec *ex,
                                  struct tr_digest *out, struct tr_err *err);

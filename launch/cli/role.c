@@ -5,8 +5,10 @@
 #include <unistd.h>
 
 #include "actors/checkpoint.h"
+#include "actors/shelf.h"
 #include "actors/skeleton.h"
 #include "actors/worker.h"
+#include "core/model/packed_dir.h"
 #include "launch/flags.h"
 #include "launch/start.h"
 
@@ -20,6 +22,9 @@ struct wish {
     const char *model, *checkpoint;
     bool from_scratch, value_head, no_lm_head, bf16, recompute;
     int64_t max_tokens, max_sequences, pages;
+    /* weights that change */
+    const char *weights;
+    int64_t keep;
 };
 
 static enum tr_status check(struct wish *w, struct tr_err *err)
@@ -60,6 +65,8 @@ static enum tr_status parse(int argc, char **argv, struct wish *w, struct tr_err
         {"max-tokens", TR_FLAG_INT, &w->max_tokens, 1, 1 << 26},
         {"max-sequences", TR_FLAG_INT, &w->max_sequences, 1, 1 << 20},
         {"pages", TR_FLAG_INT, &w->pages, 1, 1 << 26},
+        {"weights", TR_FLAG_TEXT, &w->weights, 0, 0},
+        {"keep", TR_FLAG_INT, &w->keep, 1, TR_SHELF_MODELS - 1},
     };
     int words = 0;
     *w = (struct wish){.seed = 42,
@@ -68,7 +75,8 @@ static enum tr_status parse(int argc, char **argv, struct wish *w, struct tr_err
                        .math = "exact",
                        .max_tokens = 2048,
                        .max_sequences = 32,
-                       .pages = 1024};
+                       .pages = 1024,
+                       .keep = 3};
     enum tr_status st = tr_flags_read(flag, sizeof flag / sizeof *flag, argc, argv,
                                       &w->word, 1, &words, err);
     return st == TR_OK ? check(w, err) : st;
@@ -96,15 +104,21 @@ static enum tr_status open_learner(const struct wish *w, const struct tr_exec *e
     return tr_checkpoint_read(*out, w->checkpoint, err);
 }
 
-static enum tr_status work_for(const struct wish *w, const struct tr_role_start *start,
+static enum tr_status work_for(const struct wish *w, struct tr_role_start *start,
                                const struct tr_log *log, struct tr_err *err)
 {
     struct tr_actor *actor = NULL;
+    struct tr_packed_dir *dir = NULL;
+    enum tr_status st = TR_OK;
     struct tr_worker worker = {
         .address = w->join, .instance = log->name, .join_seconds = w->join_seconds};
-    enum tr_status st = tr_actor_open(w->role, start, &actor, err);
+    if (w->weights) st = tr_packed_dir_open(w->weights, &dir, err);
+    start->weights = w->weights;
+    start->keep = w->keep;
+    if (st == TR_OK) st = tr_actor_open(w->role, start, &actor, err);
     if (st == TR_OK) st = tr_worker_run(&worker, actor, log, err);
     tr_actor_close(actor);
+    tr_packed_dir_close(dir);
     return st;
 }
 

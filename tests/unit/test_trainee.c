@@ -5,12 +5,15 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "actors/course.h"
 #include "actors/trainee.h"
+#include "core/base/file.h"
 #include "tests/unit/learning.h"
+#include "tests/unit/scratch.h"
 #include "tests/unit/tiny.h"
 
 static const struct learning_way way = {"whole", NULL, 1, 600, 8, false};
@@ -21,13 +24,22 @@ struct taught {
     struct tr_trainee *trainee;
 };
 
-static void open_taught(struct taught *t)
+static void open_taught_in(struct taught *t, const char *dir)
 {
     assert_true(learning_learner(&way, &tiny_archs[0].arch, false, &t->ex, &t->learner));
-    struct tr_role_start start = {.ex = &t->ex, .learner = t->learner, .max_tokens = 200};
+    struct tr_role_start start = {.ex = &t->ex,
+                                  .learner = t->learner,
+                                  .max_tokens = 200,
+                                  .weights = dir,
+                                  .keep = 2};
     void *self = NULL;
     assert_int_equal(tr_trainee_open(&start, true, false, &self, NULL), TR_OK);
     t->trainee = self;
+}
+
+static void open_taught(struct taught *t)
+{
+    open_taught_in(t, NULL);
 }
 
 static void close_taught(struct taught *t)
@@ -155,12 +167,106 @@ static void judging_needs_the_weights_that_are_there(void **state)
     close_taught(&t);
 }
 
+/* The file that is offered holds the weights of this digest, as they were. */
+static void check_offer(const struct taught *t, const struct tr_offer *o)
+{
+    struct tr_err err = {0};
+    struct tr_model m;
+    struct tr_model_shape shape = tr_model_shape_of(tr_learner_weights(t->learner));
+    if (tr_model_map(&shape, TR_MATH_EXACT, o->file, &o->digest, &m, &err) != TR_OK)
+        fail_msg("%s", err.text);
+    assert_int_equal(tr_packed_verify(m.packed, &t->ex, NULL), TR_OK);
+    tr_model_close(&m);
+}
+
+/* Each version is offered once, the oldest goes beyond `keep` or when it is dropped. */
+static void a_policy_publishes_what_others_shall_have(void **state)
+{
+    (void)state;
+    struct taught t;
+    struct tr_offer offer[4], none;
+    struct tr_digest lineage;
+    char dir[SCRATCH_ROOM];
+    scratch_make(dir);
+    open_taught_in(&t, dir);
+    lineage = t.trainee->lineage;
+    for (uint64_t s = 0; s < 4; s++) {
+        struct tr_content answer, again;
+        struct tr_unit unit = unit_of(&t, s, &lineage);
+        assert_true(tr_trainee_offer(t.trainee, &offer[s]));
+        assert_false(tr_trainee_offer(t.trainee, &none));
+        check_offer(&t, &offer[s]);
+        assert_int_equal(tr_trainee_learn(t.trainee, &unit, &answer, NULL), TR_OK);
+        assert_int_equal(tr_trainee_learn(t.trainee, &unit, &again, NULL), TR_OK);
+        lineage = unit.id;
+        tr_content_fini(&answer);
+        tr_content_fini(&again);
+        tr_unit_fini(&unit);
+    }
+    check_offer(&t, &offer[3]);
+    assert_false(tr_path_exists(offer[0].file) || tr_path_exists(offer[2].file));
+    tr_trainee_forget(t.trainee, &offer[3].digest);
+    tr_trainee_forget(t.trainee, &offer[0].digest);
+    assert_false(tr_path_exists(offer[3].file));
+    close_taught(&t);
+    assert_int_equal(rmdir(dir), 0); /* nothing is left */
+}
+
+/* Invariant 3. */
+static void what_cannot_be_published_is_not_answered(void **state)
+{
+    (void)state;
+    struct taught t;
+    struct tr_content answer;
+    struct tr_offer offer;
+    struct tr_err err = {0};
+    char dir[SCRATCH_ROOM];
+    scratch_make(dir);
+    open_taught_in(&t, dir);
+    struct tr_unit unit = unit_of(&t, 1, &t.trainee->lineage);
+    scratch_remove(dir);
+    assert_int_equal(tr_trainee_learn(t.trainee, &unit, &answer, &err), TR_IO);
+    assert_non_null(strstr(err.text, "new weights: "));
+    struct tr_digest after = learning_state(t.learner);
+    assert_true(tr_dir_make(dir, NULL) == TR_OK);
+    assert_int_equal(tr_trainee_learn(t.trainee, &unit, &answer, NULL), TR_OK);
+    struct tr_digest still = learning_state(t.learner);
+    assert_true(tr_digest_equal(&after, &still));
+    assert_true(tr_trainee_offer(t.trainee, &offer));
+    check_offer(&t, &offer);
+    tr_content_fini(&answer);
+    tr_unit_fini(&unit);
+    close_taught(&t);
+    scratch_remove(dir);
+}
+
+static void a_critic_publishes_nothing(void **state)
+{
+    (void)state;
+    struct taught t;
+    struct tr_offer offer;
+    char dir[SCRATCH_ROOM];
+    void *self = NULL;
+    scratch_make(dir);
+    assert_true(learning_learner(&way, &tiny_archs[0].arch, false, &t.ex, &t.learner));
+    struct tr_role_start start = {
+        .ex = &t.ex, .learner = t.learner, .max_tokens = 200, .weights = dir};
+    assert_int_equal(tr_trainee_open(&start, false, true, &self, NULL), TR_OK);
+    t.trainee = self;
+    assert_false(tr_trainee_offer(self, &offer));
+    close_taught(&t);
+    assert_int_equal(rmdir(dir), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_unit_is_learnt_once_and_in_its_order),
         cmocka_unit_test(a_course_changes_no_bit),
         cmocka_unit_test(judging_needs_the_weights_that_are_there),
+        cmocka_unit_test(a_policy_publishes_what_others_shall_have),
+        cmocka_unit_test(what_cannot_be_published_is_not_answered),
+        cmocka_unit_test(a_critic_publishes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
