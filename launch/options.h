@@ -80,6 +80,7 @@ struct tr_output_options {
     int save_strategy;  /* enum tr_save_strategy */
     int64_t save_limit; /* -1: all */
     bool save_only_model;
+    bool plot_loss;
 };
 enum tr_save_strategy { TR_SAVE_NO, TR_SAVE_STEPS, TR_SAVE_EPOCH };
 

@@ -65,7 +65,7 @@ static const struct tr_key table[] = {
          "it comes later; set finetuning_type: full", tuning),
     REFUSED(F, "pure_bf16", "false",
             "set bf16: true (f32 masters, bf16 forward weights)"),
-    NOTED(F, "plot_loss", "false"),
+    BOOL(F, "plot_loss", "false", output.plot_loss),
     NOTED(F, "compute_accuracy", "false"),
     BOOL(F, "disable_shuffling", "false", steps.in_order),
     REFUSED(F, "early_stopping_steps", NULL, "evaluation comes later"),

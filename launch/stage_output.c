@@ -5,6 +5,7 @@
 #include "actors/checkpoint.h"
 #include "core/base/file.h"
 #include "core/base/json.h"
+#include "core/watch/history_plot.h"
 #include "core/watch/trainer_log.h"
 #include "launch/stage_parts.h"
 #include "launch/version.h"
@@ -148,4 +149,12 @@ enum tr_status tr_stage_finish(struct tr_stage_parts *p,
     if (st == TR_OK) st = tr_trainer_log_append(dir, &last, err);
     if (st == TR_OK) st = tr_train_results_write(dir, &results, err);
     return st == TR_OK ? write_card(p, out, err) : st;
+}
+
+void tr_stage_draw(const struct tr_stage_parts *p)
+{
+    struct tr_err err = {0};
+    if (!p->o->output.plot_loss) return;
+    enum tr_status st = tr_history_plot(p->o->output.dir, p->history, "loss", &err);
+    if (st != TR_OK) tr_log_warn(p->watch->log, "plot_loss: %s", err.text);
 }

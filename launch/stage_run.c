@@ -169,6 +169,7 @@ static enum tr_status conclude(struct tr_stage_parts *p, struct tr_stage_outcome
     enum tr_status st =
         tr_course_save(p->course, NULL, false, &out->weights, &out->state, err);
     if (st == TR_OK && out->end == TR_STAGE_DONE) st = tr_stage_finish(p, out, err);
+    if (st == TR_OK) tr_stage_draw(p);
     return st == TR_OK ? tr_stage_manifest(p, out, err) : st;
 }
 

@@ -11,6 +11,7 @@
  *                checkpoint-N/                     every save_steps, at Ctrl-C, at the end
  *                config.json model.safetensors ... the model, with its tokenizer
  *                trainer_state.json train_results.json all_results.json README.md
+ *                training_loss.png                 with plot_loss, of a stopped run too
  *
  * Invariants.
  *   1. A step whose loss or gradient is not finite is skipped, counted and said; the schedule goes

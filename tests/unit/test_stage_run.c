@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -34,14 +35,16 @@ static void add(struct trial *t, const char *key, const char *value)
 }
 
 /* more: key, value, key, value, ..., NULL. */
-static void run(struct trial *t, const char *out, int stop_fd, const char *const *more)
+static void run_told(struct trial *t, const char *out, int stop_fd, int log_fd,
+                     const char *const *more)
 {
     struct tr_exec ex;
     struct tr_options o;
     struct tr_buf notes;
-    const struct tr_log quiet = {.name = "test", .fd = 2, .level = TR_LOG_QUIET};
+    const struct tr_log log = {
+        .name = "test", .fd = log_fd, .level = log_fd >= 0 ? TR_LOG_WARN : TR_LOG_QUIET};
     const struct tr_stage_watch watch = {
-        .log = &quiet, .progress_fd = -1, .stop_fd = stop_fd};
+        .log = &log, .progress_fd = -1, .stop_fd = stop_fd};
     *t = (struct trial){0};
     static const char *const base[] = {"model_name_or_path",
                                        "tests/golden/tiny/model",
@@ -78,6 +81,11 @@ static void run(struct trial *t, const char *out, int stop_fd, const char *const
     }
     tr_exec_fini(&ex);
     tr_buf_fini(&notes);
+}
+
+static void run(struct trial *t, const char *out, int stop_fd, const char *const *more)
+{
+    run_told(t, out, stop_fd, -1, more);
 }
 
 static void run_well(struct trial *t, const char *out, int stop_fd,
@@ -315,6 +323,39 @@ static void checkpoints_of_another_run_are_refused_by_name(void **state)
     scratch_remove(dir);
 }
 
+/* The picture is for the eye: a run does not fail for it. */
+static void a_picture_that_fails_is_a_line_of_the_log(void **state)
+{
+    (void)state;
+    static const char *const more[] = {"stage",         "sft", "plot_loss", "true",
+                                       "save_strategy", "no",  NULL};
+    char good[SCRATCH_ROOM];
+    char bad[SCRATCH_ROOM];
+    char path[SCRATCH_ROOM];
+    char said[400] = "";
+    int fd[2];
+    struct trial t;
+    scratch_make(good);
+    scratch_make(bad);
+    assert_int_equal(pipe(fd), 0);
+    run_told(&t, good, -1, fd[1], more);
+    assert_int_equal(t.st, TR_OK);
+    assert_true(is_there(good, "training_loss.png"));
+    scratch_path(path, bad, "training_loss.png.part");
+    assert_int_equal(mkdir(path, 0777), 0);
+    run_told(&t, bad, -1, fd[1], more);
+    if (t.st != TR_OK) fail_msg("%s", t.err.text);
+    assert_int_equal(t.outcome.end, TR_STAGE_DONE);
+    assert_true(is_there(bad, "model.safetensors") && is_there(bad, "manifest.json"));
+    assert_true(read(fd[0], said, sizeof said - 1) > 0);
+    assert_non_null(strstr(said, "plot_loss: "));
+    assert_non_null(strstr(said, "training_loss.png"));
+    close(fd[0]);
+    close(fd[1]);
+    scratch_remove(good);
+    scratch_remove(bad);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -323,6 +364,7 @@ int main(void)
         cmocka_unit_test(ten_steps_in_a_row_that_are_not_finite_stop_the_run),
         cmocka_unit_test(folders_in_use_are_not_written_over),
         cmocka_unit_test(checkpoints_of_another_run_are_refused_by_name),
+        cmocka_unit_test(a_picture_that_fails_is_a_line_of_the_log),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
