@@ -82,6 +82,8 @@ struct tr_ppo_settings tr_skeleton_settings(const struct tr_skeleton *s)
                                .eps = 1e-8,
                                .weight_decay = 0.01,
                                .max_grad_norm = 1};
+    struct tr_ppo_rules rules = tr_ppo_defaults;
+    rules.epochs = 2;
     return (struct tr_ppo_settings){
         .seed = s->seed,
         .vocab = s->arch.V,
@@ -93,13 +95,7 @@ struct tr_ppo_settings tr_skeleton_settings(const struct tr_skeleton *s)
         .max_new_tokens = 24,
         .stop = {s->arch.eos[0]},
         .stops = 1,
-        .kl = TR_KL_PLAIN,
-        .kl_coef = 0.2,
-        .gae = {.gamma = 1, .lambda = 0.95},
-        .epochs = 2,
-        .minibatch = 8,
-        .clip = 0.2,
-        .clip_value = 0.2,
+        .rules = rules,
         .policy = update,
         .critic = update,
     };

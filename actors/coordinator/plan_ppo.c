@@ -2,7 +2,6 @@
 
 #include <stdlib.h>
 
-#include "actors/coordinator/ppo_batch.h"
 #include "kernels/philox.h"
 #include "proto/step1_generate.h"
 #include "proto/step2_judge.h"
@@ -24,6 +23,7 @@ struct tr_plan_ppo {
     struct tr_ppo_settings set;
     struct tr_prompts prompts;
     struct tr_ppo_sample *sample; /* owns; [set.samples] */
+    struct tr_ppo_state state;
     int64_t post[TR_ROLES];
     int64_t judged;    /* samples about which all has been said */
     int64_t steps;     /* optimiser steps of each learner */
@@ -52,7 +52,8 @@ enum tr_status tr_plan_ppo_create(const struct tr_ppo_settings *s,
     }
     p->set = *s;
     p->prompts = *prompts;
-    p->steps = s->epochs * ((s->samples + s->minibatch - 1) / s->minibatch);
+    p->steps = tr_ppo_passes(&s->rules, s->samples);
+    p->state = tr_ppo_state_start(&s->rules);
     *out = p;
     return TR_OK;
 }
@@ -152,6 +153,7 @@ static enum tr_status take_generated(struct tr_plan_ppo *p, struct tr_core *core
     if (st == TR_OK)
         st = tr_ppo_sample_fill(&p->sample[i], p->prompts.token + at[0], at[1] - at[0],
                                 a.token.at, a.logprob.at, a.token.count, err);
+    if (st == TR_OK) p->sample[i].stopped = ((const int32_t *)a.stopped.at)[0] != 0;
     for (enum part part = PART_REF; part <= PART_VALUE && st == TR_OK; part++)
         st = ask_judge(p, core, part, i, err);
     return st;
@@ -167,7 +169,9 @@ static enum tr_status ask_learn(struct tr_plan_ppo *p, struct tr_core *core,
 {
     enum tr_objective objective = part == PART_POLICY ? TR_LEARN_POLICY : TR_LEARN_VALUE;
     enum tr_role role = part == PART_POLICY ? TR_ROLE_POLICY : TR_ROLE_CRITIC;
-    struct tr_learn_task task = tr_ppo_task(&p->set, objective, arrays);
+    struct tr_learn_task task =
+        tr_ppo_task(&p->set.rules, objective, arrays,
+                    part == PART_POLICY ? &p->set.policy : &p->set.critic);
     struct tr_ask_learn ask = tr_ask_learn_from(&task, step + 1 == p->steps);
     struct tr_digests needs = tr_digests_one(lineage);
     struct tr_unit unit;
@@ -182,15 +186,15 @@ static enum tr_status ask_epoch(struct tr_plan_ppo *p, struct tr_core *core,
                                 int64_t epoch, int64_t *order,
                                 struct tr_digest lineage[2], struct tr_err *err)
 {
-    int64_t n = p->set.samples, size = p->set.minibatch,
-            step = epoch * (p->steps / p->set.epochs);
+    int64_t n = p->set.samples, size = p->set.rules.minibatch,
+            step = epoch * (p->steps / p->set.rules.epochs);
     enum tr_status st = TR_OK;
-    tr_philox_permutation(tr_philox_key(p->set.seed, TR_FOR_MINIBATCH), 0,
-                          (uint32_t)epoch, n, order);
+    tr_ppo_order(p->set.seed, 0, epoch, n, order);
     for (int64_t from = 0; from < n && st == TR_OK; from += size, step++) {
         struct tr_ppo_arrays arrays;
         int64_t count = n - from < size ? n - from : size;
-        st = tr_ppo_arrays_make(p->sample, order + from, count, &arrays, err);
+        st = tr_ppo_arrays_make(&p->set.rules, p->sample, order + from, count, &arrays,
+                                err);
         if (st == TR_OK)
             st = ask_learn(p, core, PART_POLICY, step, &arrays, &lineage[0], err);
         if (st == TR_OK)
@@ -198,21 +202,6 @@ static enum tr_status ask_epoch(struct tr_plan_ppo *p, struct tr_core *core,
         tr_ppo_arrays_fini(&arrays);
     }
     return st;
-}
-
-static void note_means(struct tr_plan_ppo *p)
-{
-    struct tr_ppo_outcome *o = &p->outcome;
-    int64_t n = p->set.samples;
-    for (int64_t i = 0; i < n; i++) {
-        const struct tr_ppo_sample *s = &p->sample[i];
-        o->score += s->score;
-        o->length += (double)(s->T - s->from);
-        for (int64_t t = 0; t < s->T - s->from; t++) o->kl += (double)s->kl[t];
-    }
-    o->score /= (double)n;
-    o->length /= (double)n;
-    o->kl /= (double)n;
 }
 
 /* All samples are judged: both learners get all their optimiser steps, each needing the last. */
@@ -223,9 +212,9 @@ static enum tr_status ask_learning(struct tr_plan_ppo *p, struct tr_core *core,
                                    tr_core_lineage(core, p->post[TR_ROLE_CRITIC])};
     int64_t *order = malloc((size_t)p->set.samples * sizeof *order);
     if (!order) return tr_err_set(err, TR_NOMEM, "an order of samples");
-    enum tr_status st = tr_ppo_advantages(&p->set, p->sample, p->set.samples, err);
-    if (st == TR_OK) note_means(p);
-    for (int64_t e = 0; e < p->set.epochs && st == TR_OK; e++)
+    enum tr_status st = tr_ppo_prepare(&p->set.rules, &p->state, p->sample,
+                                       p->set.samples, &p->outcome.metrics, err);
+    for (int64_t e = 0; e < p->set.rules.epochs && st == TR_OK; e++)
         st = ask_epoch(p, core, e, order, lineage, err);
     free(order);
     return st;

@@ -18,9 +18,7 @@
 #define TR_ACTORS_COORDINATOR_PLAN_PPO_H
 
 #include "actors/coordinator/core.h"
-#include "core/learn/gae.h"
-#include "core/learn/kl.h"
-#include "core/learn/task.h"
+#include "core/learn/rollouts.h"
 #include "kernels/sample.h"
 
 struct tr_prompts { /* borrows: prompt i is token[start[i]] .. token[start[i+1]-1] */
@@ -37,19 +35,14 @@ struct tr_ppo_settings {
     int64_t max_new_tokens;
     int32_t stop[8];
     int64_t stops;
-    enum tr_kl_kind kl;
-    double kl_coef;
-    struct tr_gae gae;
-    bool whiten_rewards;
-    int64_t epochs, minibatch; /* passes over the samples; samples an optimiser step */
-    double clip, clip_value;
+    struct tr_ppo_rules rules;
     struct tr_update policy, critic;
 };
 
 struct tr_ppo_outcome {
     struct tr_digest policy, critic; /* weights after the step */
     struct tr_digest run;            /* SHA-256 of the two, one after the other */
-    double score, kl, length;        /* means over the samples: reward, nats, tokens */
+    struct tr_ppo_metrics metrics;
     struct tr_learn_result first, last, critic_last; /* of the optimiser steps */
 };
 

@@ -30,8 +30,17 @@ struct tr_gae {
 void tr_gae_run(struct tr_gae cfg, int64_t T, const float *reward, const float *value,
                 float tail, float *advantage, float *returns);
 
-/* x = (x - mean) / sqrt(var + 1e-8), plus the mean again when keep_mean; var is unbiased. Sums
- * are f64 in order of n. One number has no variance: it becomes 0 (or stays, with keep_mean). */
+/* Mean and unbiased variance of n numbers, sums in their order; one number has a variance of 0,
+ * none have 0 and 0. */
+struct tr_spread {
+    double mean, var;
+};
+struct tr_spread tr_spread_of(const float *x, int64_t n);
+
+/* (x - mean) / sqrt(var + 1e-8), plus the mean again when keep_mean. */
+float tr_whiten_one(struct tr_spread s, float x, bool keep_mean);
+
+/* The same for all n by their own spread: one number becomes 0 (or stays, with keep_mean). */
 void tr_whiten(float *x, int64_t n, bool keep_mean);
 
 #endif

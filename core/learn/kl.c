@@ -1,8 +1,33 @@
 #include "core/learn/kl.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "kernels/real.h"
+
+static const struct {
+    const char *name;
+    enum tr_kl_kind kind;
+} kinds[] = {
+    {"kl", TR_KL_PLAIN},  {"abs", TR_KL_ABS},  {"mse", TR_KL_MSE},
+    {"full", TR_KL_FULL}, {"k1", TR_KL_PLAIN}, {"k2", TR_KL_MSE},
+};
+
+enum tr_status tr_kl_named(const char *name, enum tr_kl_kind *out, struct tr_err *err)
+{
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        *out = kinds[i].kind;
+        if (strcmp(name, kinds[i].name) == 0) return TR_OK;
+    }
+    return tr_err_set(err, TR_BADARG,
+                      "kl_penalty: expected kl, k1, abs, mse, k2 or full, found %s",
+                      name);
+}
+
+const char *tr_kl_name(enum tr_kl_kind kind)
+{
+    return kinds[kind].name;
+}
 
 double tr_kl_token(enum tr_kl_kind kind, float logp, float ref)
 {

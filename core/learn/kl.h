@@ -13,7 +13,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "core/base/err.h"
+
 enum tr_kl_kind { TR_KL_PLAIN, TR_KL_ABS, TR_KL_MSE, TR_KL_FULL };
+
+/* By the peer's names kl, abs, mse, full, and k1 and k2 for kl and mse (Schulman 2020, Approximating
+ * KL Divergence). TR_BADARG lists them. The name of a kind is the peer's. */
+enum tr_status tr_kl_named(const char *name, enum tr_kl_kind *out, struct tr_err *err);
+const char *tr_kl_name(enum tr_kl_kind kind);
 
 /* One token; not for TR_KL_FULL. */
 double tr_kl_token(enum tr_kl_kind kind, float logp, float ref);

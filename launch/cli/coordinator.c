@@ -113,7 +113,8 @@ static enum tr_status print_outcome(const struct tr_plan_ppo *plan,
         "units %lld, asked again %lld, second answers %lld, differences %lld, refused %lld\n",
         (long long)n.units, (long long)n.reissued, (long long)n.second_answers,
         (long long)n.differences, (long long)n.refused);
-    printf("score %.6f, kl %.6f nats, length %.3f tokens\n", o.score, o.kl, o.length);
+    printf("score %.6f, kl %.6f nats, length %.3f tokens\n", o.metrics.score,
+           o.metrics.kl, o.metrics.length);
     printf("policy loss %.6f to %.6f, critic loss %.6f, mismatch_bits %lld\n",
            o.first.loss, o.last.loss, o.critic_last.loss,
            (long long)o.first.mismatch_bits);
