@@ -88,6 +88,7 @@ struct tr_ppo_settings tr_skeleton_settings(const struct tr_skeleton *s)
         .seed = s->seed,
         .vocab = s->arch.V,
         .samples = 16,
+        .steps = 1,
         .sampling = {.temperature = 0.95F,
                      .top_k = 50,
                      .top_p = 0.9F,
@@ -98,5 +99,8 @@ struct tr_ppo_settings tr_skeleton_settings(const struct tr_skeleton *s)
         .rules = rules,
         .policy = update,
         .critic = update,
+        .policy_lr = {.kind = TR_CONSTANT, .total = 1, .lr = update.lr},
+        .critic_lr = {.kind = TR_CONSTANT, .total = 1, .lr = update.lr},
+        .rewards = {.n = 1, .slot = {{.weight = 1, .replicas = 1}}},
     };
 }

@@ -1,43 +1,16 @@
+/* plan_ppo.c - the course of a PPO run: what begins, what is over, what comes next. */
 #include "actors/coordinator/plan_ppo.h"
 
 #include <stdlib.h>
+#include <string.h>
 
+#include "actors/coordinator/plan_ppo_parts.h"
 #include "kernels/philox.h"
-#include "proto/step1_generate.h"
-#include "proto/step2_judge.h"
-#include "proto/step3_learn.h"
-
-/* A unit's tag: what it is, and of which sample or optimiser step. */
-enum part {
-    PART_GENERATE,
-    PART_REF,
-    PART_SCORE,
-    PART_VALUE,
-    PART_POLICY,
-    PART_CRITIC,
-    PARTS
-};
-enum { SEEN_ALL = 1 << PART_REF | 1 << PART_SCORE | 1 << PART_VALUE };
-
-struct tr_plan_ppo {
-    struct tr_ppo_settings set;
-    struct tr_prompts prompts;
-    struct tr_ppo_sample *sample; /* owns; [set.samples] */
-    struct tr_ppo_state state;
-    int64_t post[TR_ROLES];
-    int64_t judged;    /* samples about which all has been said */
-    int64_t steps;     /* optimiser steps of each learner */
-    int64_t learnt[2]; /* of policy, of critic */
-    struct tr_ppo_outcome outcome;
-};
-
-static int64_t tag_of(enum part part, int64_t i)
-{
-    return i * PARTS + part;
-}
 
 enum tr_status tr_plan_ppo_create(const struct tr_ppo_settings *s,
                                   const struct tr_prompts *prompts,
+                                  const struct tr_prompts *eval,
+                                  const struct tr_ppo_owner *owner,
                                   struct tr_plan_ppo **out, struct tr_err *err)
 {
     *out = NULL;
@@ -45,227 +18,345 @@ enum tr_status tr_plan_ppo_create(const struct tr_ppo_settings *s,
         return tr_err_set(err, TR_BADARG, "%lld prompts, and a step takes %lld",
                           (long long)prompts->count, (long long)s->samples);
     struct tr_plan_ppo *p = calloc(1, sizeof *p);
-    if (p) p->sample = calloc((size_t)s->samples, sizeof *p->sample);
-    if (!p || !p->sample) {
+    if (p) p->order = malloc((size_t)prompts->count * sizeof *p->order);
+    if (!p || !p->order) {
         free(p);
-        return tr_err_set(err, TR_NOMEM, "a step of %lld samples", (long long)s->samples);
+        return tr_err_set(err, TR_NOMEM, "a plan of %lld prompts",
+                          (long long)prompts->count);
     }
     p->set = *s;
     p->prompts = *prompts;
-    p->steps = tr_ppo_passes(&s->rules, s->samples);
+    p->eval = *eval;
+    p->owner = owner;
     p->state = tr_ppo_state_start(&s->rules);
+    p->rewards = s->rewards;
+    p->last = s->steps;
+    p->evaluated = -1;
+    p->order_epoch = -1;
     *out = p;
     return TR_OK;
+}
+
+static void clear(struct making *m)
+{
+    for (int64_t i = 0; i < m->n && m->sample; i++) tr_ppo_sample_fini(&m->sample[i]);
+    free(m->sample);
+    free(m->score);
+    free(m->seen);
+    free(m->asked_value);
+    *m = (struct making){0};
 }
 
 void tr_plan_ppo_destroy(struct tr_plan_ppo *p)
 {
     if (!p) return;
-    for (int64_t i = 0; i < p->set.samples; i++) tr_ppo_sample_fini(&p->sample[i]);
-    free(p->sample);
+    for (int i = 0; i < PLACES; i++) clear(&p->making[i]);
+    free(p->order);
     free(p);
 }
 
-/* ---- generate ---- */
+/* ---- opening ---- */
 
-static enum tr_status ask_generate(struct tr_plan_ppo *p, struct tr_core *core, int64_t i,
-                                   struct tr_err *err)
+static enum tr_status open_posts(struct tr_plan_ppo *p, struct tr_core *core,
+                                 const int64_t replicas[TR_ROLES], struct tr_err *err)
 {
-    int64_t prompt = p->sample[i].prompt, sample = 0;
-    const int64_t *at = p->prompts.start + prompt;
-    int64_t start[2] = {0, at[1] - at[0]};
-    struct tr_unit unit;
-    struct tr_digest policy = tr_core_digest(core, p->post[TR_ROLE_POLICY]);
-    struct tr_digests needs = tr_digests_one(&policy);
-    struct tr_ask_generate ask = {
-        .seed = (int64_t)p->set.seed,
-        .temperature = (double)p->set.sampling.temperature,
-        .top_k = p->set.sampling.top_k,
-        .top_p = (double)p->set.sampling.top_p,
-        .repetition_penalty = (double)p->set.sampling.repetition_penalty,
-        .max_new_tokens = p->set.max_new_tokens,
-        .token = {p->prompts.token + at[0], start[1]},
-        .start = {start, 2},
-        .prompt = {&prompt, 1},
-        .sample = {&sample, 1},
-        .stop = {p->set.stop, p->set.stops},
-    };
-    enum tr_status st = tr_unit_make(&tr_ask_generate_record, &needs, &ask, &unit, err);
-    if (st != TR_OK) return st;
-    return tr_core_add(core, p->post[TR_ROLE_ROLLOUT], &unit, tag_of(PART_GENERATE, i), 0,
-                       err);
+    enum tr_status st = TR_OK;
+    for (int r = 0; r < TR_ROLES && st == TR_OK; r++)
+        if (r != TR_ROLE_REWARD)
+            st = tr_core_open_post(core, (enum tr_role)r, "", replicas[r], &p->post[r],
+                                   err);
+    for (int64_t i = 0; i < p->rewards.n && st == TR_OK; i++) {
+        const struct tr_reward_slot *s = &p->rewards.slot[i];
+        int64_t post = 0;
+        st = tr_core_open_post(core, TR_ROLE_REWARD, s->name, s->replicas, &post, err);
+        if (st == TR_OK && s->known) tr_core_set_digest(core, post, &s->digest);
+    }
+    return st;
 }
 
+enum tr_status tr_plan_ppo_open(struct tr_plan_ppo *p, struct tr_core *core,
+                                const int64_t replicas[TR_ROLES], const char *state,
+                                struct tr_err *err)
+{
+    struct tr_digest lineage[2];
+    enum tr_status st = state ? tr_ppo_plan_read(p, state, lineage, err) : TR_OK;
+    if (st == TR_OK) st = open_posts(p, core, replicas, err);
+    if (st != TR_OK || !state) return st;
+    p->begun = p->committed;
+    tr_core_set_lineage(core, p->post[TR_ROLE_POLICY], &lineage[0]);
+    tr_core_set_lineage(core, p->post[TR_ROLE_CRITIC], &lineage[1]);
+    tr_core_set_digest(core, p->post[TR_ROLE_POLICY], &p->version[p->committed % 2]);
+    tr_core_set_digest(core, p->post[TR_ROLE_CRITIC], &p->critic);
+    return TR_OK;
+}
+
+/* What the first workers hold is what a fresh run starts from. */
 static enum tr_status start(void *self, struct tr_core *core, struct tr_err *err)
 {
     struct tr_plan_ppo *p = self;
-    enum tr_status st = TR_OK;
-    for (int r = 0; r < TR_ROLES; r++)
-        p->post[r] = tr_core_post(core, (enum tr_role)r, "");
-    int64_t *order = malloc((size_t)p->prompts.count * sizeof *order);
-    if (!order) return tr_err_set(err, TR_NOMEM, "an order of prompts");
-    tr_philox_permutation(tr_philox_key(p->set.seed, TR_FOR_PROMPTS), 0, 0,
-                          p->prompts.count, order);
-    for (int64_t i = 0; i < p->set.samples && st == TR_OK; i++) {
-        p->sample[i].prompt = order[i];
-        st = ask_generate(p, core, i, err);
+    (void)err;
+    for (int64_t i = 0; i < p->rewards.n; i++) {
+        struct tr_reward_slot *s = &p->rewards.slot[i];
+        int64_t post = tr_core_post(core, TR_ROLE_REWARD, s->name);
+        if (!s->known && tr_core_workers(core, post) > 0) {
+            s->digest = tr_core_digest(core, post);
+            s->known = true;
+        }
     }
-    free(order);
-    return st;
-}
-
-/* ---- judge ---- */
-
-static enum tr_status ask_judge(struct tr_plan_ppo *p, struct tr_core *core,
-                                enum part part, int64_t i, struct tr_err *err)
-{
-    static const enum tr_role role[] = {[PART_REF] = TR_ROLE_REFERENCE,
-                                        [PART_SCORE] = TR_ROLE_REWARD,
-                                        [PART_VALUE] = TR_ROLE_CRITIC};
-    static const enum tr_unit_kind kind[] = {[PART_REF] = TR_UNIT_LOGPROB,
-                                             [PART_SCORE] = TR_UNIT_SCORE,
-                                             [PART_VALUE] = TR_UNIT_VALUE};
-    const struct tr_ppo_sample *s = &p->sample[i];
-    struct tr_unit unit;
-    struct tr_digest digest = tr_core_digest(core, p->post[role[part]]);
-    struct tr_digests needs = tr_digests_one(&digest);
-    int64_t offsets[2] = {0, s->T};
-    struct tr_ask_judge ask = {
-        .token = {s->token, s->T}, .start = {offsets, 2}, .from = {&s->from, 1}};
-    enum tr_status st =
-        tr_unit_make(tr_ask_judge_record(kind[part]), &needs, &ask, &unit, err);
-    return st == TR_OK
-               ? tr_core_add(core, p->post[role[part]], &unit, tag_of(part, i), 0, err)
-               : st;
-}
-
-static enum tr_status take_generated(struct tr_plan_ppo *p, struct tr_core *core,
-                                     int64_t i, const struct tr_content *content,
-                                     struct tr_err *err)
-{
-    struct tr_answer_generate a;
-    int64_t unknown = 0;
-    const int64_t *at = p->prompts.start + p->sample[i].prompt;
-    enum tr_status st =
-        tr_content_decode(content, &tr_answer_generate_record, &a, &unknown, err);
-    if (st == TR_OK)
-        st = tr_answer_generate_check(&a, 1, p->set.max_new_tokens, p->set.vocab, err);
-    if (st == TR_OK)
-        st = tr_ppo_sample_fill(&p->sample[i], p->prompts.token + at[0], at[1] - at[0],
-                                a.token.at, a.logprob.at, a.token.count, err);
-    if (st == TR_OK) p->sample[i].stopped = ((const int32_t *)a.stopped.at)[0] != 0;
-    for (enum part part = PART_REF; part <= PART_VALUE && st == TR_OK; part++)
-        st = ask_judge(p, core, part, i, err);
-    return st;
-}
-
-/* ---- learn ---- */
-
-/* Adds the next unit of a learner's chain; *lineage goes from what it needs to its own id. */
-static enum tr_status ask_learn(struct tr_plan_ppo *p, struct tr_core *core,
-                                enum part part, int64_t step,
-                                const struct tr_ppo_arrays *arrays,
-                                struct tr_digest *lineage, struct tr_err *err)
-{
-    enum tr_objective objective = part == PART_POLICY ? TR_LEARN_POLICY : TR_LEARN_VALUE;
-    enum tr_role role = part == PART_POLICY ? TR_ROLE_POLICY : TR_ROLE_CRITIC;
-    struct tr_learn_task task =
-        tr_ppo_task(&p->set.rules, objective, arrays,
-                    part == PART_POLICY ? &p->set.policy : &p->set.critic);
-    struct tr_ask_learn ask = tr_ask_learn_from(&task, step + 1 == p->steps);
-    struct tr_digests needs = tr_digests_one(lineage);
-    struct tr_unit unit;
-    enum tr_status st = tr_unit_make(&tr_ask_learn_record, &needs, &ask, &unit, err);
-    if (st != TR_OK) return st;
-    *lineage = unit.id;
-    return tr_core_add(core, p->post[role], &unit, tag_of(part, step), 0, err);
-}
-
-/* One pass over the samples in mini-batches of an order of its own. */
-static enum tr_status ask_epoch(struct tr_plan_ppo *p, struct tr_core *core,
-                                int64_t epoch, int64_t *order,
-                                struct tr_digest lineage[2], struct tr_err *err)
-{
-    int64_t n = p->set.samples, size = p->set.rules.minibatch,
-            step = epoch * (p->steps / p->set.rules.epochs);
-    enum tr_status st = TR_OK;
-    tr_ppo_order(p->set.seed, 0, epoch, n, order);
-    for (int64_t from = 0; from < n && st == TR_OK; from += size, step++) {
-        struct tr_ppo_arrays arrays;
-        int64_t count = n - from < size ? n - from : size;
-        st = tr_ppo_arrays_make(&p->set.rules, p->sample, order + from, count, &arrays,
-                                err);
-        if (st == TR_OK)
-            st = ask_learn(p, core, PART_POLICY, step, &arrays, &lineage[0], err);
-        if (st == TR_OK)
-            st = ask_learn(p, core, PART_CRITIC, step, &arrays, &lineage[1], err);
-        tr_ppo_arrays_fini(&arrays);
-    }
-    return st;
-}
-
-/* All samples are judged: both learners get all their optimiser steps, each needing the last. */
-static enum tr_status ask_learning(struct tr_plan_ppo *p, struct tr_core *core,
-                                   struct tr_err *err)
-{
-    struct tr_digest lineage[2] = {tr_core_lineage(core, p->post[TR_ROLE_POLICY]),
-                                   tr_core_lineage(core, p->post[TR_ROLE_CRITIC])};
-    int64_t *order = malloc((size_t)p->set.samples * sizeof *order);
-    if (!order) return tr_err_set(err, TR_NOMEM, "an order of samples");
-    enum tr_status st = tr_ppo_prepare(&p->set.rules, &p->state, p->sample,
-                                       p->set.samples, &p->outcome.metrics, err);
-    for (int64_t e = 0; e < p->set.rules.epochs && st == TR_OK; e++)
-        st = ask_epoch(p, core, e, order, lineage, err);
-    free(order);
-    return st;
-}
-
-static enum tr_status take_judged(struct tr_plan_ppo *p, struct tr_core *core,
-                                  enum part part, int64_t i,
-                                  const struct tr_content *content, struct tr_err *err)
-{
-    static const enum tr_unit_kind kind[] = {[PART_REF] = TR_UNIT_LOGPROB,
-                                             [PART_SCORE] = TR_UNIT_SCORE,
-                                             [PART_VALUE] = TR_UNIT_VALUE};
-    struct tr_ppo_sample *s = &p->sample[i];
-    struct tr_answer_judge a;
-    int64_t unknown = 0, wanted = part == PART_SCORE ? 1 : s->T - s->from;
-    enum tr_status st =
-        tr_content_decode(content, tr_answer_judge_record(kind[part]), &a, &unknown, err);
-    if (st == TR_OK && a.number.count != wanted)
-        st = tr_err_set(err, TR_BADMSG, "%s: %lld numbers for %lld",
-                        tr_unit_kind_name(kind[part]), (long long)a.number.count,
-                        (long long)wanted);
-    if (st != TR_OK) return st;
-    const float *number = a.number.at;
-    if (part == PART_SCORE) s->score = (double)number[0];
-    for (int64_t t = 0; t < wanted && part != PART_SCORE; t++)
-        (part == PART_REF ? s->ref : s->value)[t] = number[t];
-    s->seen |= 1 << part;
-    if (s->seen != SEEN_ALL || ++p->judged < p->set.samples) return TR_OK;
-    return ask_learning(p, core, err);
-}
-
-static enum tr_status take_learnt(struct tr_plan_ppo *p, enum part part, int64_t step,
-                                  const struct tr_content *content, struct tr_err *err)
-{
-    struct tr_answer_learn a;
-    int64_t unknown = 0;
-    enum tr_status st =
-        tr_content_decode(content, &tr_answer_learn_record, &a, &unknown, err);
-    bool last = step + 1 == p->steps;
-    if (st == TR_OK && last && a.weights.n != 1)
-        st = tr_err_set(err, TR_BADMSG, "learn: the digest of the weights is missing");
-    if (st != TR_OK) return st;
-    struct tr_learn_result result = tr_answer_learn_result(&a);
-    if (part == PART_POLICY && step == 0) p->outcome.first = result;
-    if (last)
-        *(part == PART_POLICY ? &p->outcome.last : &p->outcome.critic_last) = result;
-    if (last)
-        *(part == PART_POLICY ? &p->outcome.policy : &p->outcome.critic) =
-            a.weights.at[0];
-    p->learnt[part == PART_CRITIC]++;
+    if (p->committed > 0) return TR_OK;
+    p->version[0] = tr_core_digest(core, p->post[TR_ROLE_POLICY]);
+    p->critic = tr_core_digest(core, p->post[TR_ROLE_CRITIC]);
     return TR_OK;
+}
+
+/* ---- beginning a step ---- */
+
+/* Which prompts: an order of all of them for each pass, cut into whole steps. */
+static void pick_prompts(struct tr_plan_ppo *p, struct making *m)
+{
+    int64_t each = p->prompts.count / p->set.samples, at = m->number - 1;
+    int64_t epoch = at / each;
+    if (epoch != p->order_epoch)
+        tr_philox_permutation(tr_philox_key(p->set.seed, TR_FOR_PROMPTS), 0,
+                              (uint32_t)epoch, p->prompts.count, p->order);
+    p->order_epoch = epoch;
+    for (int64_t i = 0; i < m->n; i++)
+        m->sample[i].prompt = p->order[at % each * m->n + i];
+}
+
+static enum tr_status make_room(struct making *m, int64_t n, struct tr_err *err)
+{
+    *m = (struct making){.used = true, .n = n};
+    m->sample = calloc((size_t)n, sizeof *m->sample);
+    m->score = calloc((size_t)(n * TR_REWARDS_MAX), sizeof *m->score);
+    m->seen = calloc((size_t)n, sizeof *m->seen);
+    m->asked_value = calloc((size_t)n, sizeof *m->asked_value);
+    if (m->sample && m->score && m->seen && m->asked_value) return TR_OK;
+    clear(m);
+    return tr_err_set(err, TR_NOMEM, "a step of %lld samples", (long long)n);
+}
+
+static int64_t free_place(const struct tr_plan_ppo *p)
+{
+    int64_t i = 0;
+    while (i < PLACES && p->making[i].used) i++;
+    return i; /* there is one: two steps and one evaluation at most are in the making */
+}
+
+/* Generates with this version and scores with the present set. */
+static enum tr_status begin(struct tr_plan_ppo *p, struct tr_core *core, int64_t number,
+                            bool eval, int64_t version, struct tr_err *err)
+{
+    int64_t place = free_place(p);
+    struct making *m = &p->making[place];
+    enum tr_status st = make_room(m, eval ? p->eval.count : p->set.samples, err);
+    if (st != TR_OK) return st;
+    m->number = number;
+    m->eval = eval;
+    m->set = p->rewards;
+    m->version = p->version[version % 2];
+    for (int64_t i = 0; i < m->set.n; i++)
+        m->slot_post[i] = tr_core_post(core, TR_ROLE_REWARD, m->set.slot[i].name);
+    for (int64_t i = 0; i < m->n && eval; i++) m->sample[i].prompt = i;
+    if (!eval) pick_prompts(p, m);
+    st = tr_core_want(core, p->post[TR_ROLE_ROLLOUT], &m->version, "", NULL, err);
+    if (st == TR_OK && p->set.rules.kl == TR_KL_FULL)
+        st = tr_core_want(core, p->post[TR_ROLE_REFERENCE], &m->version, "", NULL, err);
+    for (int64_t i = 0; i < m->n && st == TR_OK; i++)
+        st = tr_ppo_ask_generate(p, core, place, i, err);
+    return st;
+}
+
+static int64_t version_of(const struct tr_plan_ppo *p, int64_t step)
+{
+    int64_t v = step - 1 - p->set.staleness;
+    return v > 0 ? v : 0;
+}
+
+/* An outside reward that nobody serves yet has no digest to be named by. */
+static bool rewards_known(struct tr_plan_ppo *p, struct tr_core *core)
+{
+    for (int64_t i = 0; i < p->rewards.n; i++) {
+        struct tr_reward_slot *s = &p->rewards.slot[i];
+        int64_t post = tr_core_post(core, TR_ROLE_REWARD, s->name);
+        if (!s->known && tr_core_workers(core, post) > 0) {
+            s->digest = tr_core_digest(core, post);
+            s->known = true;
+        }
+        if (!s->known) return false;
+    }
+    return true;
+}
+
+static enum tr_status begin_steps(struct tr_plan_ppo *p, struct tr_core *core,
+                                  struct tr_err *err)
+{
+    enum tr_status st = TR_OK;
+    bool ready = true;
+    while (st == TR_OK && ready && p->begun < p->last &&
+           p->begun < p->committed + 1 + p->set.staleness) {
+        st = tr_ppo_swaps_due(p, core, p->begun + 1, &ready, err);
+        if (st != TR_OK || !ready || !rewards_known(p, core)) return st;
+        p->begun++;
+        st = begin(p, core, p->begun, false, version_of(p, p->begun), err);
+    }
+    return st;
+}
+
+static bool eval_due(const struct tr_plan_ppo *p, int64_t step)
+{
+    return p->set.eval_every > 0 && p->eval.count > 0 && p->evaluated < step &&
+           (step % p->set.eval_every == 0 || step == p->last);
+}
+
+static struct making *find_making(struct tr_plan_ppo *p, int64_t number, bool eval)
+{
+    for (int i = 0; i < PLACES; i++) {
+        struct making *m = &p->making[i];
+        if (m->used && m->eval == eval && m->number == number) return m;
+    }
+    return NULL;
+}
+
+static enum tr_status begin_eval(struct tr_plan_ppo *p, struct tr_core *core,
+                                 struct tr_err *err)
+{
+    int64_t step = p->committed;
+    if (!eval_due(p, step) || find_making(p, step, true) || !rewards_known(p, core))
+        return TR_OK;
+    return begin(p, core, step, true, step, err);
+}
+
+/* ---- ending a step ---- */
+
+static void mean_of(struct tr_ppo_learnt *l)
+{
+    double n = l->steps > 0 ? (double)l->steps : 1;
+    double *const each[] = {&l->loss,      &l->grad_norm,  &l->ratio,
+                            &l->approx_kl, &l->policy_kl,  &l->clip_fraction,
+                            &l->entropy,   &l->value_error};
+    for (size_t i = 0; i < sizeof each / sizeof *each; i++) *each[i] /= n;
+}
+
+static struct tr_ppo_report report_of(const struct making *m)
+{
+    return (struct tr_ppo_report){
+        .step = m->number,
+        .eval = m->eval,
+        .n = m->n,
+        .sample = m->sample,
+        .score = m->score,
+        .rewards = &m->set,
+        .generated = m->version,
+        .metrics = m->metrics,
+    };
+}
+
+/* Versions that nothing in the making needs, and that nothing will begin with, are let go. */
+static enum tr_status retire_version(struct tr_plan_ppo *p, struct tr_core *core,
+                                     const struct tr_digest *version, struct tr_err *err)
+{
+    for (int i = 0; i < PLACES; i++)
+        if (p->making[i].used && tr_digest_equal(&p->making[i].version, version))
+            return TR_OK;
+    if (tr_digest_equal(&p->version[p->committed % 2], version)) return TR_OK;
+    if (p->set.staleness > 0 && p->begun <= p->committed &&
+        tr_digest_equal(&p->version[(p->committed + 1) % 2], version))
+        return TR_OK; /* the next step will begin with it */
+    enum tr_status st = tr_core_retire(core, p->post[TR_ROLE_ROLLOUT], version, err);
+    if (st == TR_OK && p->set.rules.kl == TR_KL_FULL)
+        st = tr_core_retire(core, p->post[TR_ROLE_REFERENCE], version, err);
+    return st;
+}
+
+/* Both learners are done: the step is kept, and the next can begin. */
+static enum tr_status commit(struct tr_plan_ppo *p, struct tr_core *core,
+                             struct making *m, struct tr_err *err)
+{
+    struct tr_ppo_report r = report_of(m);
+    struct tr_digest generated = m->version;
+    struct tr_buf text;
+    bool same = tr_digest_equal(&m->version, &p->version[p->committed % 2]);
+    p->committed++;
+    p->version[p->committed % 2] = m->chain[0].weights;
+    p->critic = m->chain[1].weights;
+    tr_core_set_digest(core, p->post[TR_ROLE_POLICY], &m->chain[0].weights);
+    tr_core_set_digest(core, p->post[TR_ROLE_CRITIC], &m->chain[1].weights);
+    for (int i = 0; i < 2; i++) mean_of(&m->chain[i].sum);
+    r.policy = m->chain[0].sum;
+    r.critic = m->chain[1].sum;
+    if (!same) r.policy.mismatch_bits = -1;
+    r.policy_lr = tr_schedule_lr(&p->set.policy_lr, m->number - 1);
+    r.critic_lr = tr_schedule_lr(&p->set.critic_lr, m->number - 1);
+    r.policy_weights = m->chain[0].weights;
+    r.critic_weights = m->chain[1].weights;
+    r.policy_lineage = tr_core_lineage(core, p->post[TR_ROLE_POLICY]);
+    r.critic_lineage = tr_core_lineage(core, p->post[TR_ROLE_CRITIC]);
+    tr_buf_init(&text, 1 << 20);
+    enum tr_status st = tr_ppo_plan_text(p, core, &text, err);
+    r.state = tr_buf_text(&text);
+    if (st == TR_OK) st = p->owner->committed(p->owner->self, p, core, &r, err);
+    tr_buf_fini(&text);
+    clear(m);
+    return st == TR_OK ? retire_version(p, core, &generated, err) : st;
+}
+
+static enum tr_status end_eval(struct tr_plan_ppo *p, struct tr_core *core,
+                               struct making *m, struct tr_err *err)
+{
+    struct tr_ppo_state state = p->state; /* an evaluation moves nothing on */
+    struct tr_digest generated = m->version;
+    enum tr_status st =
+        tr_ppo_prepare(&p->set.rules, &state, m->sample, m->n, &m->metrics, err);
+    if (st != TR_OK) return st;
+    struct tr_ppo_report r = report_of(m);
+    p->evaluated = m->number;
+    st = p->owner->evaluated(p->owner->self, &r, err);
+    clear(m);
+    return st == TR_OK ? retire_version(p, core, &generated, err) : st;
+}
+
+/* ---- one turn: whatever can be done now ---- */
+
+static enum tr_status end_what_is_over(struct tr_plan_ppo *p, struct tr_core *core,
+                                       struct tr_err *err)
+{
+    for (int i = 0; i < PLACES; i++) {
+        struct making *m = &p->making[i];
+        if (!m->used || !m->eval || m->judged < m->n) continue;
+        enum tr_status st = end_eval(p, core, m, err);
+        if (st != TR_OK) return st;
+    }
+    struct making *m = find_making(p, p->committed + 1, false);
+    if (!m || !m->learning || m->chain[0].done < m->optimiser_steps ||
+        m->chain[1].done < m->optimiser_steps || eval_due(p, p->committed))
+        return TR_OK;
+    return commit(p, core, m, err);
+}
+
+static enum tr_status learn_what_is_judged(struct tr_plan_ppo *p, struct tr_core *core,
+                                           struct tr_err *err)
+{
+    struct making *m = find_making(p, p->committed + 1, false);
+    if (!m) return TR_OK;
+    enum tr_status st = tr_ppo_ask_values(p, core, m - p->making, err);
+    if (st != TR_OK || m->learning || m->judged < m->n || m->valued < m->n) return st;
+    return tr_ppo_ask_learning(p, core, m - p->making, err);
+}
+
+static bool finished(const void *self)
+{
+    const struct tr_plan_ppo *p = self;
+    return p->committed >= p->last && p->saves == 0 && !eval_due(p, p->committed);
+}
+
+static enum tr_status turn(void *self, struct tr_core *core, struct tr_err *err)
+{
+    struct tr_plan_ppo *p = self;
+    enum tr_status st = end_what_is_over(p, core, err);
+    if (st == TR_OK) st = begin_eval(p, core, err);
+    if (st == TR_OK) st = begin_steps(p, core, err);
+    return st == TR_OK ? learn_what_is_judged(p, core, err) : st;
 }
 
 /* ---- as a planner ---- */
@@ -273,36 +364,59 @@ static enum tr_status take_learnt(struct tr_plan_ppo *p, enum part part, int64_t
 static enum tr_status answer(void *self, struct tr_core *core, int64_t tag,
                              const struct tr_content *content, struct tr_err *err)
 {
-    enum part part = (enum part)(tag % PARTS);
-    int64_t i = tag / PARTS;
-    if (part == PART_GENERATE) return take_generated(self, core, i, content, err);
-    if (part == PART_POLICY || part == PART_CRITIC)
-        return take_learnt(self, part, i, content, err);
-    return take_judged(self, core, part, i, content, err);
+    struct tr_plan_ppo *p = self;
+    struct tag t = tr_ppo_untag(tag);
+    enum tr_status st = TR_OK;
+    if (t.part != PART_SAVE && !p->making[t.place].used) return TR_OK; /* given up */
+    switch (t.part) {
+    case PART_GENERATE:
+        st = tr_ppo_take_generated(p, core, t, content, err);
+        break;
+    case PART_REF:
+    case PART_VALUE:
+    case PART_SCORE:
+        st = tr_ppo_take_judged(p, t, content, err);
+        break;
+    case PART_POLICY:
+    case PART_CRITIC:
+        st = tr_ppo_take_learnt(p, t, content, err);
+        break;
+    case PART_SAVE:
+        st = tr_ppo_take_saved(p, t, content, err);
+        break;
+    }
+    return st;
 }
 
-static bool finished(const void *self)
+static enum tr_status ask(void *self, struct tr_core *core, const char *what,
+                          const char *argument, struct tr_buf *reply, struct tr_err *err)
 {
-    const struct tr_plan_ppo *p = self;
-    return p->learnt[0] == p->steps && p->learnt[1] == p->steps;
+    struct tr_plan_ppo *p = self;
+    return p->owner->ask(p->owner->self, core, what, argument, reply, err);
 }
 
 struct tr_planner tr_plan_ppo_planner(struct tr_plan_ppo *p)
 {
-    return (struct tr_planner){
-        .self = p, .start = start, .answer = answer, .finished = finished};
+    return (struct tr_planner){.self = p,
+                               .start = start,
+                               .answer = answer,
+                               .finished = finished,
+                               .turn = turn,
+                               .ask = ask};
 }
 
-enum tr_status tr_plan_ppo_outcome(const struct tr_plan_ppo *p,
-                                   struct tr_ppo_outcome *out, struct tr_err *err)
+int64_t tr_plan_ppo_step(const struct tr_plan_ppo *p)
 {
-    struct tr_hash *h = NULL;
-    enum tr_status st = tr_hash_create(&h, err);
-    if (st != TR_OK) return st;
-    *out = p->outcome;
-    tr_hash_put(h, out->policy.byte, sizeof out->policy.byte);
-    tr_hash_put(h, out->critic.byte, sizeof out->critic.byte);
-    out->run = tr_hash_end(h);
-    tr_hash_destroy(h);
-    return TR_OK;
+    return p->committed;
+}
+
+const struct tr_reward_set *tr_plan_ppo_rewards(const struct tr_plan_ppo *p)
+{
+    return &p->rewards;
+}
+
+void tr_plan_ppo_stop(struct tr_plan_ppo *p)
+{
+    int64_t last = p->committed + (p->begun > p->committed);
+    if (last < p->last) p->last = last;
 }

@@ -114,7 +114,7 @@ enum tr_status tr_core_leave(struct tr_core *c, int64_t at, const char *why,
                              struct tr_err *err)
 {
     struct worker *w = &c->worker[at];
-    while (w->hand.first) tr_core_take_back(c, w->hand.first);
+    while (w->hand.last) tr_core_take_back(c, w->hand.last); /* the order stays */
     w->here = false;
     w->loading = -1;
     c->counts.losses++;

@@ -376,8 +376,9 @@ enum tr_status tr_core_check_silence(struct tr_core *c, struct tr_err *err)
     for (int64_t i = 0; i < c->workers; i++) {
         struct worker *w = &c->worker[i];
         struct work *next = NULL;
-        for (struct work *k = w->hand.first; k && w->here; k = next) {
-            next = k->after;
+        for (struct work *k = w->hand.last; k && w->here;
+             k = next) { /* the order stays */
+            next = k->before;
             if (c->now < k->deadline) continue;
             enum tr_status st = tr_core_say(
                 c, err, "%s has been silent for %.0f s; its %s goes to another",

@@ -15,7 +15,7 @@
 struct wish {
     bool skeleton, alone;
     const char *listen, *address_file, *isa;
-    int64_t seed, threads;
+    int64_t seed, threads, steps, staleness;
     int64_t replicas[TR_ROLES];
     double join_seconds, silence_seconds;
 };
@@ -29,6 +29,8 @@ static enum tr_status parse(int argc, char **argv, struct wish *w, struct tr_err
         {"address-file", TR_FLAG_TEXT, &w->address_file, 0, 0},
         {"isa", TR_FLAG_TEXT, &w->isa, 0, 0},
         {"seed", TR_FLAG_INT, &w->seed, 0, 9e15},
+        {"steps", TR_FLAG_INT, &w->steps, 1, 1e6},
+        {"staleness", TR_FLAG_INT, &w->staleness, 0, 1},
         {"threads", TR_FLAG_INT, &w->threads, 0, 4096},
         {"rollout", TR_FLAG_INT, &w->replicas[TR_ROLE_ROLLOUT], 1, 1024},
         {"reference", TR_FLAG_INT, &w->replicas[TR_ROLE_REFERENCE], 1, 1024},
@@ -40,6 +42,7 @@ static enum tr_status parse(int argc, char **argv, struct wish *w, struct tr_err
     *w = (struct wish){.listen = "tcp://127.0.0.1:0",
                        .seed = 42,
                        .threads = 1,
+                       .steps = 1,
                        .replicas = {1, 1, 1, 1, 1},
                        .join_seconds = 60,
                        .silence_seconds = 60};
@@ -95,6 +98,29 @@ static enum tr_status run_served(const struct wish *w, struct tr_core *core,
 
 /* ---- the skeleton ---- */
 
+struct outcome { /* what the last step left */
+    double score, kl, length;
+    struct tr_ppo_learnt policy, critic;
+    struct tr_digest weights[2]; /* of policy, of critic */
+};
+
+static enum tr_status note_step(void *self, struct tr_plan_ppo *plan,
+                                struct tr_core *core, const struct tr_ppo_report *r,
+                                struct tr_err *err)
+{
+    struct outcome *o = self;
+    (void)plan;
+    (void)core;
+    (void)err;
+    *o = (struct outcome){.score = r->metrics.reward,
+                          .kl = r->metrics.kl,
+                          .length = r->metrics.length,
+                          .policy = r->policy,
+                          .critic = r->critic,
+                          .weights = {r->policy_weights, r->critic_weights}};
+    return TR_OK;
+}
+
 static void print_digest(const char *name, const struct tr_digest *d)
 {
     char text[65];
@@ -102,26 +128,20 @@ static void print_digest(const char *name, const struct tr_digest *d)
     printf("%s %s\n", name, text);
 }
 
-static enum tr_status print_outcome(const struct tr_plan_ppo *plan,
-                                    const struct tr_core *core, struct tr_err *err)
+static void print_outcome(const struct outcome *o, const struct tr_core *core)
 {
-    struct tr_ppo_outcome o;
-    enum tr_status st = tr_plan_ppo_outcome(plan, &o, err);
-    if (st != TR_OK) return st;
     struct tr_core_counts n = tr_core_counts(core);
+    struct tr_digest run = tr_digest_of(o->weights, sizeof o->weights);
     printf(
         "units %lld, asked again %lld, second answers %lld, differences %lld, refused %lld\n",
         (long long)n.units, (long long)n.reissued, (long long)n.second_answers,
         (long long)n.differences, (long long)n.refused);
-    printf("score %.6f, kl %.6f nats, length %.3f tokens\n", o.metrics.score,
-           o.metrics.kl, o.metrics.length);
-    printf("policy loss %.6f to %.6f, critic loss %.6f, mismatch_bits %lld\n",
-           o.first.loss, o.last.loss, o.critic_last.loss,
-           (long long)o.first.mismatch_bits);
-    print_digest("policy", &o.policy);
-    print_digest("critic", &o.critic);
-    print_digest("digest", &o.run);
-    return TR_OK;
+    printf("score %.6f, kl %.6f nats, length %.3f tokens\n", o->score, o->kl, o->length);
+    printf("policy loss %.6f, critic loss %.6f, mismatch_bits %lld\n", o->policy.loss,
+           o->critic.loss, (long long)o->policy.mismatch_bits);
+    print_digest("policy", &o->weights[0]);
+    print_digest("critic", &o->weights[1]);
+    print_digest("digest", &run);
 }
 
 static enum tr_status run_skeleton(const struct wish *w, const struct tr_log *log,
@@ -130,26 +150,29 @@ static enum tr_status run_skeleton(const struct wish *w, const struct tr_log *lo
     struct tr_skeleton *s = NULL;
     struct tr_plan_ppo *plan = NULL;
     struct tr_core *core = NULL;
+    struct tr_prompts none = {0};
+    struct outcome outcome = {0};
+    struct tr_ppo_owner owner = {.self = &outcome, .committed = note_step};
     struct tr_core_settings set = {.join_seconds = w->join_seconds,
                                    .silence_seconds = w->silence_seconds,
+                                   .here_seconds = 5,
                                    .attempts = 10};
     snprintf(set.run, sizeof set.run, "skeleton-%lld", (long long)w->seed);
     enum tr_status st = tr_skeleton_create((uint64_t)w->seed, &s, err);
     if (st != TR_OK) return st;
     struct tr_ppo_settings ppo = tr_skeleton_settings(s);
     struct tr_prompts prompts = tr_skeleton_prompts(s);
-    st = tr_plan_ppo_create(&ppo, &prompts, &plan, err);
+    ppo.steps = w->steps;
+    ppo.staleness = w->staleness;
+    ppo.rewards.slot[0].replicas = w->replicas[TR_ROLE_REWARD];
+    st = tr_plan_ppo_create(&ppo, &prompts, &none, &owner, &plan, err);
     struct tr_planner planner = tr_plan_ppo_planner(plan);
     if (st == TR_OK)
         st = tr_core_create(&set, &planner, NULL, tr_clock_seconds(), &core, err);
-    for (int role = 0; role < TR_ROLES && st == TR_OK; role++) {
-        int64_t post = 0;
-        st = tr_core_open_post(core, (enum tr_role)role, "", w->replicas[role], &post,
-                               err);
-    }
+    if (st == TR_OK) st = tr_plan_ppo_open(plan, core, w->replicas, NULL, err);
     if (st == TR_OK)
         st = w->alone ? run_alone(w, s, core, log, err) : run_served(w, core, log, err);
-    if (st == TR_OK) st = print_outcome(plan, core, err);
+    if (st == TR_OK) print_outcome(&outcome, core);
     tr_core_destroy(core);
     tr_plan_ppo_destroy(plan);
     tr_skeleton_destroy(s);
