@@ -87,6 +87,11 @@ bool tr_actor_busy(const struct tr_actor *a)
     return a->n > 0 || a->saids > 0;
 }
 
+const struct tr_exec *tr_actor_exec(const struct tr_actor *a)
+{
+    return a->ex;
+}
+
 bool tr_actor_shape(const struct tr_actor *a, struct tr_model_shape *out)
 {
     return a->ops->shape && a->ops->adopt && a->ops->shape(a->self, out);
@@ -144,14 +149,6 @@ static bool needed(const struct tr_actor *a, const struct tr_digest *digest)
     return false;
 }
 
-static void take_out(struct tr_digests *all, const struct tr_digest *digest)
-{
-    int64_t kept = 0;
-    for (int64_t i = 0; i < all->n; i++)
-        if (!tr_digest_equal(&all->at[i], digest)) all->at[kept++] = all->at[i];
-    all->n = kept;
-}
-
 static void drop(struct tr_actor *a, const struct tr_digest *digest)
 {
     if (!a->ops->forget) return;
@@ -169,7 +166,7 @@ static void let_go(struct tr_actor *a)
     for (int64_t i = a->leaving.n - 1; i >= 0; i--) {
         struct tr_digest digest = a->leaving.at[i];
         if (needed(a, &digest)) continue;
-        take_out(&a->leaving, &digest);
+        tr_digests_remove(&a->leaving, &digest);
         a->ops->forget(a->self, &digest);
     }
 }
@@ -181,7 +178,7 @@ enum tr_status tr_actor_adopt(struct tr_actor *a, struct tr_model *take,
     struct tr_loaded *l = &m.as.loaded;
     struct tr_err why = {0};
     if (l->ok) {
-        take_out(&a->leaving, &l->digest);
+        tr_digests_remove(&a->leaving, &l->digest);
         l->ok = a->ops->adopt(a->self, take, &why) == TR_OK;
         snprintf(l->text, sizeof l->text, "%s", why.text);
     }

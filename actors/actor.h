@@ -28,6 +28,8 @@ struct tr_hello tr_actor_hello(const struct tr_actor *a);
 struct tr_progress tr_actor_progress(const struct tr_actor *a);
 bool tr_actor_busy(const struct tr_actor *a); /* there is work, or something to say */
 
+const struct tr_exec *tr_actor_exec(const struct tr_actor *a); /* borrowed */
+
 /* What weights may be adopted; false: none. */
 bool tr_actor_shape(const struct tr_actor *a, struct tr_model_shape *out);
 

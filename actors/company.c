@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "actors/loader.h"
 #include "core/base/clock.h"
 
 /* What *m becomes on its way: the bytes of the wire, read again. */
@@ -28,14 +29,38 @@ static enum tr_status tell_core(struct tr_core *core, int64_t peer,
     return st;
 }
 
+/* Here everything waits for it: there is one thread. */
+static enum tr_status load(struct tr_actor *actor, const struct tr_load *load,
+                           struct tr_err *err)
+{
+    const atomic_bool never = false;
+    struct tr_loaded said = {.digest = load->digest};
+    struct tr_model_shape shape;
+    struct tr_model model = {.weights = NULL};
+    struct tr_err why = {0};
+    double begin = tr_clock_seconds();
+    enum tr_status st = TR_BADARG;
+    if (tr_actor_shape(actor, &shape))
+        st = tr_load_model(&shape, tr_actor_exec(actor), load, &never, &model, &why);
+    said.ok = st == TR_OK;
+    if (said.ok) said.digest = model.digest;
+    snprintf(said.text, sizeof said.text, "%s", why.text);
+    said.seconds = tr_clock_seconds() - begin;
+    st = tr_actor_adopt(actor, &model, &said, err);
+    tr_model_close(&model);
+    return st;
+}
+
 static enum tr_status tell_actor(struct tr_actor *actor, const struct tr_message *m,
                                  struct tr_err *err)
 {
     struct tr_message came;
     enum tr_status st = carry(m, &came, err);
     if (st != TR_OK) return st;
-    if (came.say == TR_SAY_UNIT)
+    if (came.say == TR_SAY_UNIT || came.say == TR_SAY_DROP)
         st = tr_actor_take(actor, &came, err);
+    else if (came.say == TR_SAY_LOAD)
+        st = load(actor, &came.as.load, err);
     else if (came.say == TR_SAY_WELCOME && !came.as.welcome.admitted)
         st = tr_err_set(err, TR_BADARG, "%s", came.as.welcome.reason);
     tr_message_fini(&came);

@@ -98,6 +98,13 @@ enum tr_status tr_generator_create(const struct tr_exec *ex, const struct tr_wei
     return TR_OK;
 }
 
+void tr_generator_use(struct tr_generator *g, const struct tr_weights *w)
+{
+    assert(g->count == 0);
+    assert(tr_params_arch(tr_weights_params(w))->V == g->V);
+    g->w = w;
+}
+
 /* ---- adding, seeing, dropping ---- */
 
 static void free_sequence(struct sequence *s)

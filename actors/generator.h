@@ -54,6 +54,9 @@ enum tr_status tr_generator_create(const struct tr_exec *ex, const struct tr_wei
                                    const struct tr_decode_size *size,
                                    struct tr_generator **out, struct tr_err *err);
 void tr_generator_destroy(struct tr_generator *g);
+/* Goes on with other weights of the same architecture, while no sequence is running or done: nobody
+ * has a ticket. Borrowed as those at create. */
+void tr_generator_use(struct tr_generator *g, const struct tr_weights *w);
 
 /* Copies the ask. *ticket names the sequence until it is dropped. TR_BADARG when it can never
  * fit: the model's positions or the pool of pages are too few. */

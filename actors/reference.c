@@ -25,4 +25,7 @@ const struct tr_role_ops tr_reference_role = {
     .close = tr_frozen_close,
     .holds = tr_frozen_holds,
     .answer = answer,
+    .shape = tr_frozen_shape,
+    .adopt = tr_frozen_adopt,
+    .forget = tr_frozen_forget,
 };

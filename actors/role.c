@@ -8,15 +8,20 @@ const struct tr_role_ops *tr_role_ops(enum tr_role role)
     return table[role];
 }
 
+enum tr_status tr_role_lacks(const struct tr_digest *digest, struct tr_err *err)
+{
+    char text[65];
+    tr_digest_text(digest, text);
+    return tr_err_set(err, TR_STALE, "needs %.16s..., which is not held", text);
+}
+
 enum tr_status tr_role_check(const struct tr_unit *unit, const struct tr_digests *holds,
                              struct tr_err *err)
 {
     for (int64_t i = 0; i < unit->needs.n; i++) {
-        char text[65];
         if (tr_digests_hold(holds, &unit->needs.at[i])) continue;
-        tr_digest_text(&unit->needs.at[i], text);
-        return tr_err_set(err, TR_STALE, "%s: needs %.16s..., which is not held",
-                          tr_unit_kind_name(unit->kind), text);
+        return tr_err_wrap(err, tr_role_lacks(&unit->needs.at[i], err), "%s",
+                           tr_unit_kind_name(unit->kind));
     }
     return TR_OK;
 }

@@ -71,6 +71,8 @@ extern const struct tr_role_ops tr_policy_role, tr_rollout_role, tr_reference_ro
 /* The digests of a unit are all among those held; TR_STALE names what is missing. */
 enum tr_status tr_role_check(const struct tr_unit *unit, const struct tr_digests *holds,
                              struct tr_err *err);
+/* TR_STALE that names what is missing. */
+enum tr_status tr_role_lacks(const struct tr_digest *digest, struct tr_err *err);
 /* For a kind that a role does not serve. */
 enum tr_status tr_role_refuse(enum tr_role role, const struct tr_unit *unit,
                               struct tr_err *err);

@@ -1,23 +1,40 @@
 /* rollout.c - the policy's forward weights, put to work on prompts.
  *
- * Takes prompts with how to sample and when to stop (unit `generate`).
- * Gives the ids of the answers and their log-probs, which are PPO's old log-probs to the bit. */
+ * Takes prompts with how to sample and when to stop (unit `generate`), and new weights.
+ * Gives the ids of the answers and their log-probs, which are PPO's old log-probs to the bit.
+ *
+ * Several versions of the policy may be on the shelf; the one generator works with one at a time. A
+ * job for another waits until those that run are done, and jobs that come after it wait behind
+ * it, so nobody waits for ever. Then the generator turns to the version of the first that waits
+ * and takes all jobs of that version. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "actors/generator.h"
 #include "actors/role.h"
+#include "actors/shelf.h"
 #include "proto/step1_generate.h"
 
-struct job { /* one unit in hand: the tickets of its prompts */
+struct job { /* one unit in hand */
     struct tr_digest id;
+    struct tr_ask_generate ask; /* its arrays lie in the unit, which the actor holds */
+    const struct tr_model *model;
     int64_t S;
-    int64_t *ticket; /* owns; [S] */
+    bool started;
+    int64_t *ticket;     /* owns; [S], of its prompts once started */
+    struct tr_err fault; /* why it could not be started */
 };
 
 struct rollout {
-    struct tr_model slot;
+    const struct tr_exec *ex; /* borrows */
+    struct tr_decode_size size;
+    struct tr_model_shape shape;
+    struct tr_shelf shelf;
+    const struct tr_model
+        *present; /* on the shelf: whose weights the generator has, or NULL */
     struct tr_generator *generator; /* owns */
-    struct job *job;                /* owns; [jobs] */
+    struct tr_arch arch;            /* of the generator */
+    struct job *job;                /* owns; [jobs], in order of arrival */
     int64_t jobs, room;
 };
 
@@ -26,10 +43,30 @@ static void close_rollout(void *self)
     struct rollout *r = self;
     if (!r) return;
     tr_generator_destroy(r->generator);
-    tr_model_close(&r->slot);
+    tr_shelf_fini(&r->shelf);
     for (int64_t i = 0; i < r->jobs; i++) free(r->job[i].ticket);
     free(r->job);
     free(r);
+}
+
+/* The generator turns to this model; nobody has a ticket. */
+static enum tr_status turn_to(struct rollout *r, const struct tr_model *m,
+                              struct tr_err *err)
+{
+    if (r->present == m) return TR_OK;
+    r->present = NULL;
+    if (r->generator && memcmp(&r->arch, &m->arch, sizeof r->arch) == 0) {
+        tr_generator_use(r->generator, m->weights);
+    } else {
+        tr_generator_destroy(r->generator);
+        r->generator = NULL;
+        enum tr_status st =
+            tr_generator_create(r->ex, m->weights, &r->size, &r->generator, err);
+        if (st != TR_OK) return st;
+        r->arch = m->arch;
+    }
+    r->present = m;
+    return TR_OK;
 }
 
 static enum tr_status open_rollout(const struct tr_role_start *start, void **self,
@@ -40,14 +77,19 @@ static enum tr_status open_rollout(const struct tr_role_start *start, void **sel
                                   .seed = start->seed,
                                   .lm_head = true,
                                   .bf16 = start->bf16};
-    struct tr_decode_size size = {.max_sequences = start->max_sequences,
-                                  .max_tokens = start->max_tokens,
-                                  .pages = start->pages};
+    struct tr_model m;
     struct rollout *r = calloc(1, sizeof *r);
     if (!r) return tr_err_set(err, TR_NOMEM, "a rollout");
-    enum tr_status st = tr_model_open(start->ex, &slot, &r->slot, err);
-    if (st == TR_OK)
-        st = tr_generator_create(start->ex, r->slot.weights, &size, &r->generator, err);
+    r->ex = start->ex;
+    r->size = (struct tr_decode_size){.max_sequences = start->max_sequences,
+                                      .max_tokens = start->max_tokens,
+                                      .pages = start->pages};
+    enum tr_status st = tr_model_open(start->ex, &slot, &m, err);
+    if (st == TR_OK) {
+        r->shape = (struct tr_model_shape){m.arch, true, false, start->bf16};
+        st = tr_shelf_put(&r->shelf, &m, err);
+    }
+    if (st == TR_OK) st = turn_to(r, r->shelf.at[0], err);
     if (st != TR_OK) {
         close_rollout(r);
         return st;
@@ -59,7 +101,29 @@ static enum tr_status open_rollout(const struct tr_role_start *start, void **sel
 static void holds(const void *self, struct tr_digests *out)
 {
     const struct rollout *r = self;
-    *out = tr_digests_one(&r->slot.digest);
+    *out = tr_shelf_holds(&r->shelf);
+}
+
+static bool shape(const void *self, struct tr_model_shape *out)
+{
+    const struct rollout *r = self;
+    *out = r->shape;
+    return true;
+}
+
+static enum tr_status adopt(void *self, struct tr_model *take, struct tr_err *err)
+{
+    struct rollout *r = self;
+    return tr_shelf_put(&r->shelf, take, err);
+}
+
+static void forget(void *self, const struct tr_digest *digest)
+{
+    struct rollout *r = self;
+    const struct tr_model *m = tr_shelf_find(&r->shelf, digest);
+    if (m && m == r->present)
+        r->present = NULL; /* nobody has a ticket: no unit needs it */
+    tr_shelf_drop(&r->shelf, digest);
 }
 
 /* ---- from a unit to tickets ---- */
@@ -89,29 +153,60 @@ static void drop_tickets(struct rollout *r, const int64_t *ticket, int64_t n)
     for (int64_t s = 0; s < n; s++) tr_generator_drop(r->generator, ticket[s]);
 }
 
-static enum tr_status add_prompts(struct rollout *r, const struct tr_ask_generate *ask,
-                                  int64_t *ticket, int64_t S, struct tr_err *err)
+static enum tr_status add_prompts(struct rollout *r, struct job *job, struct tr_err *err)
 {
-    for (int64_t s = 0; s < S; s++) {
-        struct tr_generator_ask one = prompt_of(ask, s);
-        enum tr_status st = tr_generator_add(r->generator, &one, &ticket[s], err);
+    for (int64_t s = 0; s < job->S; s++) {
+        struct tr_generator_ask one = prompt_of(&job->ask, s);
+        enum tr_status st = tr_generator_add(r->generator, &one, &job->ticket[s], err);
         if (st == TR_OK) continue;
-        drop_tickets(r, ticket, s);
+        drop_tickets(r, job->ticket, s);
         return st;
     }
+    job->started = true;
     return TR_OK;
 }
 
-static struct job *new_job(struct rollout *r)
+static bool waits(const struct job *job)
+{
+    return !job->started && job->fault.code == TR_OK;
+}
+
+/* Starts the jobs that may; see above. */
+static void start_jobs(struct rollout *r)
+{
+    bool turned = true;
+    for (int64_t i = 0; i < r->jobs; i++)
+        if (r->job[i].started) turned = false;
+    for (int64_t i = 0; i < r->jobs && turned; i++) {
+        if (!waits(&r->job[i])) continue;
+        if (turn_to(r, r->job[i].model, &r->job[i].fault) == TR_OK) break;
+    }
+    for (int64_t i = 0; i < r->jobs; i++) {
+        struct job *job = &r->job[i];
+        if (!waits(job)) continue;
+        if (job->model == r->present)
+            (void)add_prompts(r, job, &job->fault);
+        else if (!turned)
+            return;
+    }
+}
+
+/* Room for one more; its ticket is there. */
+static enum tr_status new_job(struct rollout *r, int64_t S, struct job **out,
+                              struct tr_err *err)
 {
     if (r->jobs == r->room) {
         int64_t room = r->room ? 2 * r->room : 16;
         struct job *more = realloc(r->job, (size_t)room * sizeof *more);
-        if (!more) return NULL;
+        if (!more) return tr_err_set(err, TR_NOMEM, "a unit");
         r->job = more;
         r->room = room;
     }
-    return &r->job[r->jobs];
+    int64_t *ticket = malloc((size_t)S * sizeof *ticket);
+    if (!ticket) return tr_err_set(err, TR_NOMEM, "%lld prompts", (long long)S);
+    *out = &r->job[r->jobs];
+    **out = (struct job){.S = S, .ticket = ticket};
+    return TR_OK;
 }
 
 static enum tr_status begin(void *self, const struct tr_unit *unit, struct tr_err *err)
@@ -119,35 +214,33 @@ static enum tr_status begin(void *self, const struct tr_unit *unit, struct tr_er
     struct rollout *r = self;
     struct tr_digests held;
     struct tr_ask_generate ask;
+    struct job *job = NULL;
     int64_t unknown = 0;
-    if (unit->kind != TR_UNIT_GENERATE) return tr_role_refuse(TR_ROLE_ROLLOUT, unit, err);
+    if (unit->kind != TR_UNIT_GENERATE || unit->needs.n != 1)
+        return tr_role_refuse(TR_ROLE_ROLLOUT, unit, err);
     holds(r, &held);
     enum tr_status st = tr_role_check(unit, &held, err);
     if (st == TR_OK)
         st = tr_content_decode(&unit->content, &tr_ask_generate_record, &ask, &unknown,
                                err);
-    if (st == TR_OK) st = tr_ask_generate_check(&ask, r->slot.arch.V, err);
     if (st != TR_OK) return st;
-    int64_t S = ask.start.count - 1;
-    struct job *job = new_job(r);
-    int64_t *ticket = malloc((size_t)S * sizeof *ticket);
-    if (!job || !ticket)
-        st = tr_err_set(err, TR_NOMEM, "%lld prompts", (long long)S);
-    else
-        st = add_prompts(r, &ask, ticket, S, err);
-    if (st != TR_OK) {
-        free(ticket);
-        return st;
-    }
-    *job = (struct job){.id = unit->id, .S = S, .ticket = ticket};
+    const struct tr_model *m = tr_shelf_find(&r->shelf, &unit->needs.at[0]);
+    st = tr_ask_generate_check(&ask, m->arch.V, err);
+    if (st == TR_OK) st = new_job(r, ask.start.count - 1, &job, err);
+    if (st != TR_OK) return st;
+    job->id = unit->id;
+    job->ask = ask;
+    job->model = m;
     r->jobs++;
+    start_jobs(r);
     return TR_OK;
 }
 
 static enum tr_status advance(void *self, struct tr_err *err)
 {
     struct rollout *r = self;
-    enum tr_status st = tr_generator_step(r->generator, err);
+    start_jobs(r);
+    enum tr_status st = r->present ? tr_generator_step(r->generator, err) : TR_AGAIN;
     return st == TR_AGAIN ? TR_OK : st;
 }
 
@@ -208,20 +301,45 @@ static enum tr_status answer_of(const struct rollout *r, const struct job *job,
     return st;
 }
 
+static struct job *find_job(const struct rollout *r, const struct tr_digest *id)
+{
+    for (int64_t i = 0; i < r->jobs; i++)
+        if (tr_digest_equal(&r->job[i].id, id)) return &r->job[i];
+    return NULL;
+}
+
+static void end_job(struct rollout *r, struct job *job)
+{
+    if (job->started) drop_tickets(r, job->ticket, job->S);
+    free(job->ticket);
+    r->jobs--;
+    int64_t i = job - r->job;
+    memmove(job, job + 1, (size_t)(r->jobs - i) * sizeof *job);
+}
+
 static enum tr_status finish(void *self, const struct tr_unit *unit,
                              struct tr_content *out, struct tr_err *err)
 {
     struct rollout *r = self;
-    int64_t i = 0, tokens = 0;
-    while (i < r->jobs && !tr_digest_equal(&r->job[i].id, &unit->id)) i++;
-    if (i == r->jobs) return tr_err_set(err, TR_GONE, "generate: no such unit in hand");
-    struct job *job = &r->job[i];
-    if (!all_done(r, job, &tokens)) return TR_AGAIN;
-    enum tr_status st = answer_of(r, job, tokens, &unit->needs, out, err);
-    drop_tickets(r, job->ticket, job->S);
-    free(job->ticket);
-    *job = r->job[--r->jobs];
+    int64_t tokens = 0;
+    struct job *job = find_job(r, &unit->id);
+    if (!job) return tr_err_set(err, TR_GONE, "generate: no such unit in hand");
+    enum tr_status st = job->fault.code;
+    if (st != TR_OK) {
+        tr_err_set(err, st, "%s", job->fault.text);
+    } else {
+        if (!job->started || !all_done(r, job, &tokens)) return TR_AGAIN;
+        st = answer_of(r, job, tokens, &unit->needs, out, err);
+    }
+    end_job(r, job);
     return st;
+}
+
+static void abandon(void *self, const struct tr_unit *unit)
+{
+    struct rollout *r = self;
+    struct job *job = find_job(r, &unit->id);
+    if (job) end_job(r, job);
 }
 
 const struct tr_role_ops tr_rollout_role = {
@@ -233,4 +351,8 @@ const struct tr_role_ops tr_rollout_role = {
     .begin = begin,
     .advance = advance,
     .finish = finish,
+    .abandon = abandon,
+    .shape = shape,
+    .adopt = adopt,
+    .forget = forget,
 };

@@ -72,3 +72,11 @@ bool tr_digests_hold(const struct tr_digests *all, const struct tr_digest *d)
         if (tr_digest_equal(&all->at[i], d)) return true;
     return false;
 }
+
+void tr_digests_remove(struct tr_digests *all, const struct tr_digest *d)
+{
+    int64_t kept = 0;
+    for (int64_t i = 0; i < all->n; i++)
+        if (!tr_digest_equal(&all->at[i], d)) all->at[kept++] = all->at[i];
+    all->n = kept;
+}

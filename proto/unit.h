@@ -50,5 +50,6 @@ void tr_unit_fini(struct tr_unit *u);
 /* A set of one digest. */
 struct tr_digests tr_digests_one(const struct tr_digest *d);
 bool tr_digests_hold(const struct tr_digests *all, const struct tr_digest *d);
+void tr_digests_remove(struct tr_digests *all, const struct tr_digest *d);
 
 #endif

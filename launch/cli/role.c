@@ -13,11 +13,12 @@
 #include "launch/start.h"
 
 struct wish {
-    const char *word, *join, *name, *isa, *math;
+    const char *word, *join, *name, *slot, *isa, *math;
     enum tr_role role;
-    bool skeleton;
+    bool skeleton, swap;
     int64_t seed, threads;
     double join_seconds;
+    int stop_fd;
     /* a model that is no skeleton */
     const char *model, *checkpoint;
     bool from_scratch, value_head, no_lm_head, bf16, recompute;
@@ -49,6 +50,8 @@ static enum tr_status parse(int argc, char **argv, struct wish *w, struct tr_err
     const struct tr_flag flag[] = {
         {"join", TR_FLAG_TEXT, &w->join, 0, 0},
         {"name", TR_FLAG_TEXT, &w->name, 0, 0},
+        {"slot", TR_FLAG_TEXT, &w->slot, 0, 0},
+        {"swap", TR_FLAG_YES, &w->swap, 0, 0},
         {"isa", TR_FLAG_TEXT, &w->isa, 0, 0},
         {"math", TR_FLAG_TEXT, &w->math, 0, 0},
         {"skeleton", TR_FLAG_YES, &w->skeleton, 0, 0},
@@ -71,7 +74,7 @@ static enum tr_status parse(int argc, char **argv, struct wish *w, struct tr_err
     int words = 0;
     *w = (struct wish){.seed = 42,
                        .threads = 1,
-                       .join_seconds = 30,
+                       .join_seconds = 600,
                        .math = "exact",
                        .max_tokens = 2048,
                        .max_sequences = 32,
@@ -110,8 +113,12 @@ static enum tr_status work_for(const struct wish *w, struct tr_role_start *start
     struct tr_actor *actor = NULL;
     struct tr_packed_dir *dir = NULL;
     enum tr_status st = TR_OK;
-    struct tr_worker worker = {
-        .address = w->join, .instance = log->name, .join_seconds = w->join_seconds};
+    struct tr_worker worker = {.address = w->join,
+                               .instance = log->name,
+                               .slot = w->slot,
+                               .swap = w->swap,
+                               .join_seconds = w->join_seconds,
+                               .stop_fd = w->stop_fd};
     if (w->weights) st = tr_packed_dir_open(w->weights, &dir, err);
     start->weights = w->weights;
     start->keep = w->keep;
@@ -163,6 +170,7 @@ int tr_cli_role(int argc, char **argv)
     struct wish w;
     char name[64];
     enum tr_status st = parse(argc, argv, &w, &err);
+    w.stop_fd = tr_start_stop_fd();
     if (st == TR_OK)
         st = tr_start_exec(
             w.isa, w.threads,
