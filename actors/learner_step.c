@@ -10,6 +10,7 @@
 #include "core/learn/tokens.h"
 #include "kernels/adamw.h"
 #include "kernels/pointwise.h"
+#include "kernels/real.h"
 
 struct step {
     struct tr_learner *l;
@@ -19,8 +20,12 @@ struct step {
     const float *hidden;
     struct tr_batch batch;
     struct tr_head_rows rows;
-    /* sums over the step so far */
-    double nll;
+    /* the group that the last token was of (task.h); without groups, all tokens */
+    int64_t group, group_end; /* its number, and the token behind its last */
+    double divisor;           /* of its tokens */
+    bool mute;                /* its ratio is beyond the threshold */
+    /* sums over the step so far; ppo.loss: over the group so far */
+    double nll, ppo_loss;
     int64_t targets, mismatch_bits;
     struct tr_pair_sums pairs;
     struct tr_ppo_sums ppo;
@@ -52,6 +57,16 @@ static enum tr_status check_sequences(const struct tr_learner *l,
     return TR_OK;
 }
 
+static enum tr_status check_groups(const struct tr_sequences *q, struct tr_err *err)
+{
+    bool good = q->groups <= q->S;
+    if (!q->groups) return TR_OK;
+    good = good && q->group_start[0] == 0 && q->group_start[q->groups] == q->S;
+    for (int64_t g = 0; good && g < q->groups; g++)
+        good = q->group_start[g] < q->group_start[g + 1] && q->group_divisor[g] > 0;
+    return good ? TR_OK : tr_err_set(err, TR_BADARG, "task: groups do not add up");
+}
+
 static enum tr_status check_engine(const struct tr_learner *l,
                                    enum tr_objective objective, struct tr_err *err)
 {
@@ -63,15 +78,15 @@ static enum tr_status check_engine(const struct tr_learner *l,
     return TR_OK;
 }
 
-/* As many whole sequences (pairs together) from s0 on as fit. */
-static enum tr_status cut(struct step *s, struct tr_err *err)
+/* As many whole sequences (pairs together) from s0 on, before `end`, as fit. */
+static enum tr_status cut(struct step *s, int64_t end, struct tr_err *err)
 {
     const struct tr_learner *l = s->l;
     const struct tr_sequences *q = &s->task->seq;
     int64_t unit = s->task->objective == TR_LEARN_PAIRS ? 2 : 1;
     s->base = q->start[s->s0];
     s->s1 = s->s0;
-    while (s->s1 < q->S && s->s1 + unit - s->s0 <= l->max_sequences &&
+    while (s->s1 < end && s->s1 + unit - s->s0 <= l->max_sequences &&
            q->start[s->s1 + unit] - s->base <= l->max_tokens)
         s->s1 += unit;
     if (s->s1 == s->s0)
@@ -117,6 +132,31 @@ static bool same_bits(float a, float b)
     return x == y;
 }
 
+/* ---- groups ---- */
+
+static void enter_group(struct step *s, int64_t group)
+{
+    const struct tr_sequences *q = &s->task->seq;
+    s->group = group;
+    s->group_end = q->groups ? q->start[q->group_start[group + 1]] : q->T;
+    s->divisor = q->groups ? (double)q->group_divisor[group] : s->task->divisor;
+}
+
+static void leave_group(struct step *s)
+{
+    if (!s->mute) s->ppo_loss += s->ppo.loss / s->divisor;
+    s->ppo.loss = 0;
+}
+
+/* Tokens come in order: makes the group of token `at` the one in hand. */
+static void reach(struct step *s, int64_t at)
+{
+    while (at >= s->group_end) {
+        leave_group(s);
+        enter_group(s, s->group + 1);
+    }
+}
+
 static void policy_loss(void *ctx, int64_t i0, int64_t k, const float *logp,
                         const float *entropy, float *dlogp)
 {
@@ -124,10 +164,12 @@ static void policy_loss(void *ctx, int64_t i0, int64_t k, const float *logp,
     const struct tr_sequences *q = &s->task->seq;
     for (int64_t i = 0; i < k; i++) {
         int64_t at = predicted(s, i0 + i);
+        reach(s, at);
         s->mismatch_bits += !same_bits(logp[i], q->old_logp[at]);
         s->ppo.entropy += (double)entropy[i];
-        dlogp[i] = tr_ppo_policy(&s->ppo, s->task->clip, s->task->divisor, logp[i],
+        dlogp[i] = tr_ppo_policy(&s->ppo, s->task->clip, s->divisor, logp[i],
                                  q->old_logp[at], q->advantage[at]);
+        if (s->mute) dlogp[i] = 0;
     }
 }
 
@@ -151,7 +193,8 @@ static void value_loss(struct step *s)
     tr_value_forward(l->ex, l->weights, s->hidden, l->row, s->rows.n, l->value);
     for (int64_t i = 0; i < s->rows.n; i++) {
         int64_t at = predicted(s, i);
-        l->dvalue[i] = tr_ppo_value(&s->ppo, s->task->clip, s->task->divisor, l->value[i],
+        reach(s, at);
+        l->dvalue[i] = tr_ppo_value(&s->ppo, s->task->clip, s->divisor, l->value[i],
                                     q->old_value[at], q->wanted_value[at]);
     }
     tr_value_backward(l->ex, l->weights, s->hidden, l->row, s->rows.n, l->dvalue,
@@ -164,20 +207,51 @@ static float *lookup_grad(const struct tr_learner *l)
                          : l->grad + tr_params_outer(l->params)->embed->at;
 }
 
+/* Hidden states of one micro-batch, and its rows that predict. */
+static enum tr_status forward(struct step *s, int64_t end, struct tr_err *err)
+{
+    struct tr_learner *l = s->l;
+    enum tr_status st = cut(s, end, err);
+    if (st == TR_OK)
+        st = tr_trunk_forward(l->trunk, l->ex, l->weights, &s->batch, NULL, NULL,
+                              &s->hidden, err);
+    if (st == TR_OK && s->task->objective != TR_LEARN_PAIRS) {
+        int64_t n = tr_token_rows(&s->task->seq, s->s0, s->s1, l->row, l->target);
+        s->rows = (struct tr_head_rows){.n = n, .row = l->row, .target = l->target};
+    }
+    return st;
+}
+
+/* Is the mean ratio of the group from s0 on beyond the threshold? A look ahead, without gradient. */
+static enum tr_status look_ahead(struct step *s, int64_t end, struct tr_err *err)
+{
+    struct tr_learner *l = s->l;
+    double ratio = 0;
+    int64_t from = s->s0, n = 0;
+    for (; s->s0 < end; s->s0 = s->s1) {
+        enum tr_status st = forward(s, end, err);
+        if (st != TR_OK) return st;
+        tr_head_logprob(l->head, l->ex, l->weights, s->hidden, &s->rows, l->value, NULL);
+        for (int64_t i = 0; i < s->rows.n; i++) {
+            double old = (double)s->task->seq.old_logp[predicted(s, i)];
+            ratio += tr_exp((double)l->value[i] - old);
+        }
+        n += s->rows.n;
+    }
+    s->s0 = from;
+    s->mute = n > 0 && ratio / (double)n > s->task->ratio_threshold;
+    return TR_OK;
+}
+
 /* Forward, loss and backward of one micro-batch. */
-static enum tr_status micro_batch(struct step *s, struct tr_err *err)
+static enum tr_status micro_batch(struct step *s, int64_t end, struct tr_err *err)
 {
     struct tr_learner *l = s->l;
     int64_t d = tr_learner_arch(l)->d;
-    enum tr_status st = tr_trunk_forward(l->trunk, l->ex, l->weights, &s->batch, NULL,
-                                         NULL, &s->hidden, err);
+    enum tr_status st = forward(s, end, err);
     if (st != TR_OK) return st;
     memset(l->dhidden, 0, (size_t)(s->batch.T * d) * sizeof *l->dhidden);
-    if (s->task->objective != TR_LEARN_PAIRS) {
-        int64_t n = tr_token_rows(&s->task->seq, s->s0, s->s1, l->row, l->target);
-        s->rows = (struct tr_head_rows){.n = n, .row = l->row, .target = l->target};
-        s->targets += n;
-    }
+    if (s->task->objective != TR_LEARN_PAIRS) s->targets += s->rows.n;
     switch (s->task->objective) {
     case TR_LEARN_TOKENS:
     case TR_LEARN_POLICY:
@@ -225,9 +299,9 @@ static double mean(double sum, int64_t n)
 static void fill_result(const struct step *s, struct tr_learn_result *r)
 {
     const struct tr_ppo_sums *p = &s->ppo;
-    double sum = s->nll + s->pairs.loss + p->loss; /* two of them are 0 */
+    double sum = s->nll + s->pairs.loss; /* two of the three are 0 */
     *r = (struct tr_learn_result){
-        .loss = sum / s->task->divisor,
+        .loss = sum / s->task->divisor + s->ppo_loss,
         .grad_norm = grad_norm(s->l, s->task),
         .tokens = s->task->seq.T,
         .targets = s->targets + s->pairs.pairs,
@@ -239,9 +313,39 @@ static void fill_result(const struct step *s, struct tr_learn_result *r)
         .clip_fraction = mean(p->clipped, p->tokens),
         .entropy = mean(p->entropy, p->tokens),
         .value_error = mean(p->error, p->tokens),
+        .value_mean = mean(p->value, p->tokens),
         .mismatch_bits = s->mismatch_bits,
     };
     r->skipped = !isfinite(r->loss) || !isfinite(r->grad_norm);
+}
+
+/* Sequences s0 .. end-1, cut into micro-batches. */
+static enum tr_status sequences_to(struct step *s, int64_t end, struct tr_err *err)
+{
+    enum tr_status st = TR_OK;
+    for (; s->s0 < end && st == TR_OK; s->s0 = s->s1) st = micro_batch(s, end, err);
+    return st;
+}
+
+/* The whole step; with a threshold on the ratio, group by group. */
+static enum tr_status all_sequences(struct step *s, struct tr_err *err)
+{
+    const struct tr_sequences *q = &s->task->seq;
+    enum tr_status st = TR_OK;
+    enter_group(s, 0);
+    if (!(s->task->ratio_threshold > 0) || !q->groups) {
+        st = sequences_to(s, q->S, err);
+        leave_group(s);
+        return st;
+    }
+    for (int64_t g = 0; g < q->groups && st == TR_OK; g++) {
+        int64_t end = q->group_start[g + 1];
+        enter_group(s, g);
+        st = look_ahead(s, end, err);
+        if (st == TR_OK) st = sequences_to(s, end, err);
+        leave_group(s);
+    }
+    return st;
 }
 
 enum tr_status tr_learner_gradient(struct tr_learner *l, const struct tr_learn_task *task,
@@ -251,16 +355,14 @@ enum tr_status tr_learner_gradient(struct tr_learner *l, const struct tr_learn_t
     const struct tr_param *embed = tr_params_outer(l->params)->embed;
     struct step s = {.l = l, .task = task};
     enum tr_status st = check_sequences(l, task, err);
+    if (st == TR_OK) st = check_groups(&task->seq, err);
     if (st == TR_OK) st = check_engine(l, task->objective, err);
     if (st != TR_OK) return st;
     memset(l->grad, 0, (size_t)tr_params_total(l->params) * sizeof *l->grad);
     if (l->embed_grad)
         memset(l->embed_grad, 0, (size_t)embed->size * sizeof *l->embed_grad);
-    for (; s.s0 < task->seq.S; s.s0 = s.s1) {
-        st = cut(&s, err);
-        if (st == TR_OK) st = micro_batch(&s, err);
-        if (st != TR_OK) return st;
-    }
+    st = all_sequences(&s, err);
+    if (st != TR_OK) return st;
     if (l->embed_grad) tr_add(l->ex, l->embed_grad, embed->size, l->grad + embed->at);
     fill_result(&s, result);
     if (grad) *grad = l->grad;

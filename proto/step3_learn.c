@@ -14,6 +14,7 @@ static const struct tr_field ask_field[] = {
     {"objective", TR_FIELD_WORD, false, ASK(objective), 0, 0, objective_word},
     {"divisor", TR_FIELD_REAL, false, ASK(divisor), 0, 1e15, NULL},
     {"clip", TR_FIELD_REAL, false, ASK(clip), -1, 1e9, NULL},
+    {"ratio_threshold", TR_FIELD_REAL, true, ASK(ratio_threshold), 0, 1e30, NULL},
     {"lr", TR_FIELD_REAL, false, ASK(lr), 0, 1e9, NULL},
     {"beta1", TR_FIELD_REAL, false, ASK(beta1), 0, 1, NULL},
     {"beta2", TR_FIELD_REAL, false, ASK(beta2), 0, 1, NULL},
@@ -29,6 +30,8 @@ static const struct tr_field ask_field[] = {
     {"advantage", TR_FIELD_F32, true, ASK(advantage), 0, MOST, NULL},
     {"old_value", TR_FIELD_F32, true, ASK(old_value), 0, MOST, NULL},
     {"wanted_value", TR_FIELD_F32, true, ASK(wanted_value), 0, MOST, NULL},
+    {"group_start", TR_FIELD_I64, true, ASK(group_start), 0, MOST, NULL},
+    {"group_divisor", TR_FIELD_I64, true, ASK(group_divisor), 0, MOST, NULL},
 };
 const struct tr_record tr_ask_learn_record = {"learn", sizeof(struct tr_ask_learn),
                                               sizeof ask_field / sizeof *ask_field,
@@ -50,6 +53,7 @@ static const struct tr_field answer_field[] = {
     {"clip_fraction", TR_FIELD_REAL, false, ANSWER(clip_fraction), 0, 1, NULL},
     {"entropy", TR_FIELD_REAL, false, ANSWER(entropy), -1e300, 1e300, NULL},
     {"value_error", TR_FIELD_REAL, false, ANSWER(value_error), -1e300, 1e300, NULL},
+    {"value_mean", TR_FIELD_REAL, false, ANSWER(value_mean), -1e300, 1e300, NULL},
     {"weights", TR_FIELD_DIGESTS, false, ANSWER(weights), 0, 0, NULL},
 };
 const struct tr_record tr_answer_learn_record = {
@@ -92,6 +96,7 @@ struct tr_ask_learn tr_ask_learn_from(const struct tr_learn_task *task, bool wan
         .objective = (int)task->objective,
         .divisor = task->divisor,
         .clip = task->clip,
+        .ratio_threshold = task->ratio_threshold,
         .lr = u->lr,
         .beta1 = u->beta1,
         .beta2 = u->beta2,
@@ -113,6 +118,10 @@ struct tr_ask_learn tr_ask_learn_from(const struct tr_learn_task *task, bool wan
     if (task->objective == TR_LEARN_VALUE) {
         a.old_value = array(q->old_value, q->T);
         a.wanted_value = array(q->wanted_value, q->T);
+    }
+    if (q->groups > 0) {
+        a.group_start = array(q->group_start, q->groups + 1);
+        a.group_divisor = array(q->group_divisor, q->groups);
     }
     return a;
 }
@@ -143,6 +152,24 @@ static enum tr_status check_lengths(const struct tr_ask_learn *a, struct tr_err 
     return st;
 }
 
+static enum tr_status check_groups(const struct tr_ask_learn *a, struct tr_err *err)
+{
+    const int64_t *divisor = a->group_divisor.at;
+    int64_t S = a->start.count - 1, groups = a->group_divisor.count;
+    bool may = a->objective == TR_LEARN_POLICY || a->objective == TR_LEARN_VALUE;
+    if (groups > 0 && !may)
+        return tr_err_set(err, TR_BADMSG, "learn.group_divisor: not for this objective");
+    enum tr_status st =
+        check_length("group_start", &a->group_start, groups > 0, groups + 1, err);
+    if (st == TR_OK && groups > 0)
+        st = tr_offsets_check("learn.group_start", &a->group_start, S, 1, err);
+    for (int64_t g = 0; g < groups && st == TR_OK; g++)
+        if (divisor[g] < 1)
+            st = tr_err_set(err, TR_BADMSG, "learn.group_divisor: %lld at %lld",
+                            (long long)divisor[g], (long long)g);
+    return st;
+}
+
 static enum tr_status check_places(const struct tr_ask_learn *a, int64_t vocab,
                                    struct tr_err *err)
 {
@@ -167,12 +194,14 @@ enum tr_status tr_ask_learn_task(const struct tr_ask_learn *a, int64_t vocab,
     enum tr_status st = check_lengths(a, err);
     if (st == TR_OK) st = tr_offsets_check("learn", &a->start, a->token.count, 1, err);
     if (st == TR_OK) st = tr_tokens_check("learn.token", &a->token, vocab, err);
+    if (st == TR_OK) st = check_groups(a, err);
     if (st == TR_OK) st = check_places(a, vocab, err);
     if (st != TR_OK) return st;
     *task = (struct tr_learn_task){
         .objective = (enum tr_objective)a->objective,
         .divisor = a->divisor,
         .clip = a->clip,
+        .ratio_threshold = a->ratio_threshold,
         .update = {.lr = a->lr,
                    .beta1 = a->beta1,
                    .beta2 = a->beta2,
@@ -188,7 +217,10 @@ enum tr_status tr_ask_learn_task(const struct tr_ask_learn *a, int64_t vocab,
                 .old_logp = a->old_logp.at,
                 .advantage = a->advantage.at,
                 .old_value = a->old_value.at,
-                .wanted_value = a->wanted_value.at},
+                .wanted_value = a->wanted_value.at,
+                .groups = a->group_divisor.count,
+                .group_start = a->group_start.at,
+                .group_divisor = a->group_divisor.at},
     };
     return TR_OK;
 }
@@ -197,9 +229,9 @@ enum tr_status tr_ask_learn_task(const struct tr_ask_learn *a, int64_t vocab,
 
 static bool is_finite(const struct tr_learn_result *r)
 {
-    const double x[] = {r->loss,          r->grad_norm, r->accuracy,
-                        r->ratio,         r->approx_kl, r->policy_kl,
-                        r->clip_fraction, r->entropy,   r->value_error};
+    const double x[] = {r->loss,        r->grad_norm, r->accuracy,      r->ratio,
+                        r->approx_kl,   r->policy_kl, r->clip_fraction, r->entropy,
+                        r->value_error, r->value_mean};
     for (size_t i = 0; i < sizeof x / sizeof *x; i++)
         if (!isfinite(x[i])) return false;
     return true;
@@ -226,6 +258,7 @@ struct tr_answer_learn tr_answer_learn_from(const struct tr_learn_result *r,
         a.clip_fraction = r->clip_fraction;
         a.entropy = r->entropy;
         a.value_error = r->value_error;
+        a.value_mean = r->value_mean;
     }
     if (weights) a.weights = tr_digests_one(weights);
     return a;
@@ -247,6 +280,7 @@ struct tr_learn_result tr_answer_learn_result(const struct tr_answer_learn *a)
         .clip_fraction = a->clip_fraction,
         .entropy = a->entropy,
         .value_error = a->value_error,
+        .value_mean = a->value_mean,
         .mismatch_bits = a->mismatch_bits,
     };
 }

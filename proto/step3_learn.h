@@ -19,7 +19,7 @@
 
 struct tr_ask_learn {
     int objective; /* enum tr_objective */
-    double divisor, clip;
+    double divisor, clip, ratio_threshold;
     double lr, beta1, beta2, eps, weight_decay, max_grad_norm;
     bool want_digest;
     struct tr_array start;                   /* i64 [S + 1] */
@@ -28,13 +28,16 @@ struct tr_ask_learn {
     struct tr_array read_at;                 /* i64 [S]; pairs */
     struct tr_array old_logp, advantage;     /* f32 [T]; policy */
     struct tr_array old_value, wanted_value; /* f32 [T]; value */
+    struct tr_array group_start;   /* i64 [groups + 1]; policy and value, or none */
+    struct tr_array group_divisor; /* i64 [groups] */
 };
 
 struct tr_answer_learn {
     double loss, grad_norm;
     bool finite, skipped;
     int64_t tokens, targets, t, mismatch_bits;
-    double accuracy, ratio, approx_kl, policy_kl, clip_fraction, entropy, value_error;
+    double accuracy, ratio, approx_kl, policy_kl, clip_fraction, entropy, value_error,
+        value_mean;
     struct tr_digests weights; /* one, or none if it was not asked for */
 };
 

@@ -39,5 +39,6 @@ float tr_ppo_value(struct tr_ppo_sums *sums, double clip, double divisor, float 
     sums->loss += 0.5 * (clipped ? held * held : e * e);
     sums->clipped += clipped;
     sums->error += e * e;
+    sums->value += (double)value;
     return clipped ? 0 : (float)(e / divisor);
 }

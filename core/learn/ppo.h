@@ -21,7 +21,7 @@ struct tr_ppo_sums {
     double loss;
     double clipped; /* tokens whose clipped branch is strictly larger */
     double ratio, approx_kl, policy_kl, entropy; /* policy */
-    double error;                                /* value: (v - R)^2 */
+    double error, value;                         /* value: (v - R)^2, and v */
 };
 
 /* Returns d loss / d logp, divided by divisor. */

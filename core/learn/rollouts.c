@@ -371,12 +371,16 @@ struct tr_learn_task tr_ppo_task(const struct tr_ppo_rules *r,
                 .T = a->T,
                 .start = a->start,
                 .token = a->token,
-                .label = a->label},
+                .label = a->label,
+                .groups = a->groups,
+                .group_start = a->group_start,
+                .group_divisor = a->group_divisor},
         .clip = policy ? r->clip : r->clip_value,
         .update = *update,
     };
     for (int64_t i = 0; i < a->T; i++) task.divisor += a->label[i] != TR_UNLABELLED;
     if (policy) {
+        task.ratio_threshold = r->ratio_threshold;
         task.seq.old_logp = a->old_logp;
         task.seq.advantage = a->advantage;
     } else {

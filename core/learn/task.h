@@ -16,9 +16,14 @@
  *   policy   PPO's clipped policy loss of the labels
  *   value    PPO's clipped value loss at the labels
  *
+ * Policy and value may have groups: neighbouring sequences with a divisor of their own, for a mean
+ * of means (group g is sequences group_start[g] .. group_start[g+1]-1). A group whose mean ratio
+ * exceeds ratio_threshold adds neither loss nor gradient to the policy's. Groups are part of
+ * what is asked; how many sequences go through the model at a time still is not.
+ *
  * Invariants.
- *   1. Every loss is a sum over tokens or pairs, in order, divided once by `divisor`: how the
- *      sequences are cut into micro-batches changes no bit.
+ *   1. Every loss is a sum over tokens or pairs, in order, divided once by `divisor` (groups: each
+ *      sum by its own, and those added): how the sequences are cut into micro-batches changes no bit.
  *   2. A step whose loss or gradient is not finite changes nothing but is reported. */
 #ifndef TR_LEARN_TASK_H
 #define TR_LEARN_TASK_H
@@ -49,13 +54,17 @@ struct tr_sequences {
     const int64_t *read_at;                /* [S]; pairs only */
     const float *old_logp, *advantage;     /* [T]; policy only */
     const float *old_value, *wanted_value; /* [T]; value only */
+    int64_t groups;                        /* policy and value; 0: all is divided alike */
+    const int64_t *group_start;            /* [groups + 1] */
+    const int64_t *group_divisor;          /* [groups] */
 };
 
 struct tr_learn_task {
     enum tr_objective objective;
     struct tr_sequences seq;
-    double divisor; /* labels, pairs or acting tokens of the whole step */
-    double clip;    /* policy and value: PPO's clip range; <= 0: none */
+    double divisor;         /* labels, pairs or acting tokens of the whole step */
+    double clip;            /* policy and value: PPO's clip range; <= 0: none */
+    double ratio_threshold; /* policy, of groups; 0: none */
     struct tr_update update;
 };
 
@@ -68,7 +77,7 @@ struct tr_learn_result {
     int64_t t;        /* updates done, this one included */
     double accuracy;  /* pairs: share with chosen > rejected */
     /* policy and value, means over targets */
-    double ratio, approx_kl, policy_kl, clip_fraction, entropy, value_error;
+    double ratio, approx_kl, policy_kl, clip_fraction, entropy, value_error, value_mean;
     int64_t mismatch_bits; /* policy: log-probs whose bits differ from old_logp */
 };
 

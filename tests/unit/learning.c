@@ -53,8 +53,16 @@ void learning_open(struct learning *x, enum tr_objective objective, int64_t V, i
     x->wanted_value = take(T, sizeof *x->wanted_value);
     x->task = (struct tr_learn_task){
         .objective = objective,
-        .seq = {S, T, x->start, x->token, x->label, x->read_at, x->old_logp, x->advantage,
-                x->old_value, x->wanted_value},
+        .seq = {.S = S,
+                .T = T,
+                .start = x->start,
+                .token = x->token,
+                .label = x->label,
+                .read_at = x->read_at,
+                .old_logp = x->old_logp,
+                .advantage = x->advantage,
+                .old_value = x->old_value,
+                .wanted_value = x->wanted_value},
         .clip = 0.2,
         .update = {1e-3, 0.9, 0.999, 1e-8, 0.01, 1.0},
     };

@@ -194,6 +194,7 @@ static void a_task_travels(void **state)
     (void)state;
     static const int32_t labels[] = {TR_UNLABELLED, 6, TR_UNLABELLED, 8, 9};
     static const int64_t read_at[] = {1, 4};
+    static const int64_t groups[] = {0, 1, 2}, divisors[] = {2, 4}, wrong[] = {2, 0};
     struct tr_learn_task task = {
         .seq = {.S = 2,
                 .T = 5,
@@ -204,9 +205,12 @@ static void a_task_travels(void **state)
                 .old_logp = reals,
                 .advantage = reals,
                 .old_value = reals,
-                .wanted_value = reals},
+                .wanted_value = reals,
+                .group_start = groups,
+                .group_divisor = divisors},
         .divisor = 3,
         .clip = 0.2,
+        .ratio_threshold = 10,
         .update =
             {.lr = 1e-5, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .max_grad_norm = 1},
     };
@@ -218,6 +222,7 @@ static void a_task_travels(void **state)
         struct tr_err err = {0};
         int64_t unknown = 0;
         task.objective = (enum tr_objective)o;
+        task.seq.groups = o == TR_LEARN_POLICY || o == TR_LEARN_VALUE ? 2 : 0;
         ask = tr_ask_learn_from(&task, true);
         assert_int_equal(
             tr_content_encode(&tr_ask_learn_record, &needs, &ask, &content, NULL), TR_OK);
@@ -232,6 +237,17 @@ static void a_task_travels(void **state)
         assert_int_equal(back.seq.read_at != NULL, o == TR_LEARN_PAIRS);
         assert_int_equal(back.seq.old_logp != NULL, o == TR_LEARN_POLICY);
         assert_int_equal(back.seq.wanted_value != NULL, o == TR_LEARN_VALUE);
+        assert_int_equal(back.seq.groups, task.seq.groups);
+        assert_true(back.ratio_threshold == 10);
+        if (back.seq.groups) {
+            assert_int_equal(back.seq.group_start[1], 1);
+            assert_int_equal(back.seq.group_divisor[1], 4);
+            got.group_divisor = (struct tr_array){wrong, 2};
+            assert_int_equal(tr_ask_learn_task(&got, 10, &back, &err), TR_BADMSG);
+            got.group_divisor = (struct tr_array){wrong, 1};
+            assert_int_equal(tr_ask_learn_task(&got, 10, &back, &err), TR_BADMSG);
+            got.group_divisor = (struct tr_array){divisors, 2};
+        }
         got.old_logp =
             o == TR_LEARN_POLICY ? (struct tr_array){0} : (struct tr_array){reals, 5};
         assert_int_equal(tr_ask_learn_task(&got, 10, &back, &err), TR_BADMSG);

@@ -1,0 +1,188 @@
+/* Groups of sequences (task.h): means of means, and groups that teach nothing because their ratio
+ * is too large. What must hold is exact, so everything here is compared to the bit. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/learning.h"
+#include "tests/unit/tiny.h"
+
+enum { SEQUENCES = 8, GROUPS = 3 };
+
+static const int64_t group_start[GROUPS + 1] = {0, 3, 4, 8};
+static const struct learning_way whole = {"whole", NULL, 1, 600, SEQUENCES, false};
+static const enum tr_objective objectives[] = {TR_LEARN_POLICY, TR_LEARN_VALUE};
+
+static int64_t labels_of(const struct learning *x, int64_t s0, int64_t s1)
+{
+    int64_t n = 0;
+    for (int64_t s = s0; s < s1; s++)
+        for (int64_t i = x->start[s] + 1; i < x->start[s + 1]; i++)
+            n += x->label[i] != TR_UNLABELLED;
+    return n;
+}
+
+/* The mean of the groups' means; the ratio of group 1 is near e^5 when `far`. */
+static void open_groups(struct learning *x, enum tr_objective objective,
+                        const struct tr_arch *a, int64_t divisor[GROUPS], bool far)
+{
+    learning_open(x, objective, a->V, SEQUENCES, 31);
+    for (int64_t g = 0; g < GROUPS; g++)
+        divisor[g] = GROUPS * labels_of(x, group_start[g], group_start[g + 1]);
+    x->task.seq.groups = GROUPS;
+    x->task.seq.group_start = group_start;
+    x->task.seq.group_divisor = divisor;
+    x->task.ratio_threshold = objective == TR_LEARN_POLICY ? 10 : 0;
+    for (int64_t i = x->start[3]; far && i < x->start[4]; i++) x->old_logp[i] -= 5;
+}
+
+static float *gradient(const struct learning_way *way, const struct tr_arch *a,
+                       const struct learning *x, struct tr_learn_result *r, size_t *bytes)
+{
+    struct tr_exec ex;
+    struct tr_learner *l = NULL;
+    struct tr_err err = {0};
+    const float *grad = NULL;
+    if (!learning_learner(way, a, false, &ex, &l)) return NULL;
+    if (tr_learner_gradient(l, &x->task, r, &grad, &err) != TR_OK)
+        fail_msg("%s: %s", way->name, err.text);
+    *bytes = (size_t)tr_params_total(tr_learner_params(l)) * sizeof *grad;
+    float *copy = malloc(*bytes);
+    assert_non_null(copy);
+    memcpy(copy, grad, *bytes);
+    tr_learner_close(l);
+    tr_exec_fini(&ex);
+    return copy;
+}
+
+/* Invariant 1 of task.h, with groups. */
+static void ways_of_computing_change_no_bit(void **state)
+{
+    (void)state;
+    static const struct learning_way ways[] = {
+        {"one sequence at a time", NULL, 1, 140, 1, false},
+        {"two at a time", NULL, 2, 300, 2, false},
+        {"as many as fit, recomputed", NULL, 1, 250, SEQUENCES, true},
+        {"scalar", "scalar", 1, 600, SEQUENCES, false},
+    };
+    const struct tr_arch *a = &tiny_archs[0].arch;
+    for (size_t o = 0; o < 2; o++)
+        for (int far = 0; far < 2; far++) {
+            struct learning x;
+            struct tr_learn_result want, got;
+            int64_t divisor[GROUPS];
+            size_t bytes = 0;
+            open_groups(&x, objectives[o], a, divisor, far);
+            float *grad = gradient(&whole, a, &x, &want, &bytes);
+            for (size_t w = 0; w < sizeof ways / sizeof *ways; w++) {
+                float *other = gradient(&ways[w], a, &x, &got, &bytes);
+                if (memcmp(grad, other, bytes) != 0 || want.loss != got.loss ||
+                    want.ratio != got.ratio || want.entropy != got.entropy)
+                    fail_msg("objective %zu, %s", o, ways[w].name);
+                free(other);
+            }
+            free(grad);
+            learning_close(&x);
+        }
+}
+
+/* One group that is divided as the task is gives what no groups give. */
+static void one_group_is_none(void **state)
+{
+    (void)state;
+    static const int64_t all[2] = {0, SEQUENCES};
+    const struct tr_arch *a = &tiny_archs[0].arch;
+    for (size_t o = 0; o < 2; o++) {
+        struct learning x;
+        struct tr_learn_result want, got;
+        size_t bytes = 0;
+        learning_open(&x, objectives[o], a->V, SEQUENCES, 31);
+        int64_t divisor = (int64_t)x.task.divisor;
+        float *none = gradient(&whole, a, &x, &want, &bytes);
+        x.task.seq.groups = 1;
+        x.task.seq.group_start = all;
+        x.task.seq.group_divisor = &divisor;
+        x.task.ratio_threshold = 10;
+        float *one = gradient(&whole, a, &x, &got, &bytes);
+        assert_memory_equal(none, one, bytes);
+        assert_true(want.loss == got.loss && want.loss != 0);
+        free(none);
+        free(one);
+        learning_close(&x);
+    }
+}
+
+/* A group beyond the threshold teaches what advantages of 0 teach, and its ratio is still told. */
+static void a_far_group_teaches_nothing(void **state)
+{
+    (void)state;
+    const struct tr_arch *a = &tiny_archs[0].arch;
+    struct learning x;
+    struct tr_learn_result muted, zero, full;
+    int64_t divisor[GROUPS];
+    size_t bytes = 0, differ = 0;
+    open_groups(&x, TR_LEARN_POLICY, a, divisor, true);
+    x.task.clip = 0; /* else the clipped branch would be flat there as well */
+    float *got = gradient(&whole, a, &x, &muted, &bytes);
+    x.task.ratio_threshold = 0;
+    float *all = gradient(&whole, a, &x, &full, &bytes);
+    for (int64_t i = x.start[3]; i < x.start[4]; i++) x.advantage[i] = 0;
+    float *want = gradient(&whole, a, &x, &zero, &bytes);
+    for (size_t i = 0; i < bytes / sizeof *got; i++) {
+        assert_true(got[i] == want[i]);
+        differ += got[i] != all[i];
+    }
+    assert_true(differ > 0);
+    assert_true(muted.loss == zero.loss && muted.ratio == full.ratio);
+    assert_int_equal(muted.targets, full.targets);
+    free(got);
+    free(all);
+    free(want);
+    learning_close(&x);
+}
+
+static void malformed_groups_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        int64_t start[3], divisor[2];
+    } rows[] = {
+        {"begins late", {1, 4, 8}, {1, 1}},
+        {"ends early", {0, 4, 7}, {1, 1}},
+        {"an empty group", {0, 8, 8}, {1, 1}},
+        {"no divisor", {0, 4, 8}, {1, 0}},
+    };
+    struct tr_exec ex;
+    struct tr_learner *l = NULL;
+    struct learning x;
+    struct tr_learn_result r;
+    const struct tr_arch *a = &tiny_archs[0].arch;
+    assert_true(learning_learner(&whole, a, false, &ex, &l));
+    learning_open(&x, TR_LEARN_POLICY, a->V, SEQUENCES, 31);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        x.task.seq.groups = 2;
+        x.task.seq.group_start = rows[i].start;
+        x.task.seq.group_divisor = rows[i].divisor;
+        if (tr_learner_gradient(l, &x.task, &r, NULL, NULL) != TR_BADARG)
+            fail_msg("%s", rows[i].name);
+    }
+    learning_close(&x);
+    tr_learner_close(l);
+    tr_exec_fini(&ex);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(ways_of_computing_change_no_bit),
+        cmocka_unit_test(one_group_is_none),
+        cmocka_unit_test(a_far_group_teaches_nothing),
+        cmocka_unit_test(malformed_groups_are_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
