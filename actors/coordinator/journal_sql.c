@@ -1,0 +1,139 @@
+#include "actors/coordinator/journal_sql.h"
+
+const char tr_journal_schema[] =
+    "CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;"
+
+    "CREATE TABLE steps ("
+    " step INTEGER PRIMARY KEY, at REAL NOT NULL, rollouts INTEGER NOT NULL,"
+    " state TEXT NOT NULL, metrics TEXT NOT NULL,"
+    " policy_lineage BLOB, policy_weights BLOB, critic_lineage BLOB, critic_weights BLOB,"
+    " seal BLOB NOT NULL) STRICT;"
+
+    "CREATE TABLE rollouts ("
+    " id INTEGER PRIMARY KEY, step INTEGER NOT NULL, sample INTEGER NOT NULL,"
+    " prompt INTEGER NOT NULL, score REAL NOT NULL, kl REAL NOT NULL,"
+    " stopped INTEGER NOT NULL, policy BLOB, seal BLOB NOT NULL,"
+    " prompt_ids BLOB NOT NULL, answer_ids BLOB NOT NULL, logprobs BLOB NOT NULL,"
+    " ref_logprobs BLOB, vals BLOB, UNIQUE (step, sample)) STRICT;"
+
+    "CREATE TABLE scores ("
+    " step INTEGER NOT NULL, sample INTEGER NOT NULL, slot TEXT NOT NULL,"
+    " score REAL NOT NULL, weight REAL NOT NULL, digest BLOB,"
+    " PRIMARY KEY (step, sample, slot)) STRICT, WITHOUT ROWID;"
+
+    "CREATE TABLE answers ("
+    " seq INTEGER PRIMARY KEY, unit BLOB NOT NULL UNIQUE, kind TEXT NOT NULL,"
+    " role TEXT NOT NULL, slot TEXT NOT NULL, step INTEGER, worker TEXT NOT NULL,"
+    " queue_seconds REAL NOT NULL, compute_seconds REAL NOT NULL, at REAL NOT NULL,"
+    " seal BLOB NOT NULL, answer BLOB NOT NULL) STRICT;"
+    "CREATE INDEX answers_step ON answers (step) WHERE step IS NOT NULL;"
+
+    "CREATE TABLE learn ("
+    " seq INTEGER PRIMARY KEY, unit BLOB NOT NULL UNIQUE, role TEXT NOT NULL,"
+    " lineage BLOB NOT NULL, step INTEGER, worker TEXT NOT NULL,"
+    " queue_seconds REAL NOT NULL, compute_seconds REAL NOT NULL, at REAL NOT NULL,"
+    " answer_digest BLOB NOT NULL, answer BLOB NOT NULL, content BLOB NOT NULL) STRICT;"
+    "CREATE INDEX learn_lineage ON learn (lineage, role);"
+
+    "CREATE TABLE swaps ("
+    " id INTEGER PRIMARY KEY, kind TEXT NOT NULL, at_step INTEGER, slots TEXT NOT NULL,"
+    " asked REAL NOT NULL, applied_step INTEGER, applied REAL) STRICT;"
+
+    "CREATE TABLE snapshots ("
+    " id INTEGER PRIMARY KEY, role TEXT NOT NULL, step INTEGER NOT NULL,"
+    " lineage BLOB NOT NULL, weights BLOB, folder TEXT NOT NULL, at REAL NOT NULL,"
+    " UNIQUE (role, lineage)) STRICT;"
+
+    "CREATE TABLE events ("
+    " id INTEGER PRIMARY KEY, at REAL NOT NULL, role TEXT NOT NULL,"
+    " instance TEXT NOT NULL, kind TEXT NOT NULL, text TEXT NOT NULL) STRICT;"
+
+    "CREATE TABLE workers ("
+    " instance TEXT PRIMARY KEY, role TEXT NOT NULL, slot TEXT NOT NULL,"
+    " host TEXT NOT NULL, isa TEXT NOT NULL, threads INTEGER NOT NULL,"
+    " state TEXT NOT NULL, joined REAL NOT NULL, answered INTEGER NOT NULL,"
+    " busy_seconds REAL NOT NULL, at REAL NOT NULL) STRICT;"
+
+    "CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL)"
+    " STRICT, WITHOUT ROWID;";
+
+#define STEP_COLUMNS                                                                     \
+    "step, at, rollouts, state, metrics, policy_lineage, policy_weights,"                \
+    " critic_lineage, critic_weights, seal"
+#define SWAP_COLUMNS "id, kind, at_step, applied_step, slots"
+
+const char *const tr_journal_sql[SQL_STATEMENTS] = {
+    [SQL_BEGIN] = "BEGIN IMMEDIATE",
+    [SQL_COMMIT] = "COMMIT",
+    [SQL_ROLLBACK] = "ROLLBACK",
+
+    [SQL_KEEP] =
+        "INSERT INTO answers (unit, kind, role, slot, step, worker,"
+        " queue_seconds, compute_seconds, at, seal, answer)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (unit) DO NOTHING",
+    [SQL_KEEP_LEARN] =
+        "INSERT INTO learn (unit, role, lineage, step, worker, queue_seconds,"
+        " compute_seconds, at, answer_digest, answer, content)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (unit) DO NOTHING",
+    [SQL_FIND] = "SELECT answer, seal FROM answers WHERE unit = ?",
+    [SQL_FIND_LEARN] = "SELECT answer, answer_digest FROM learn WHERE unit = ?",
+    [SQL_NEXT_LEARN] = "SELECT content, unit, answer_digest FROM learn"
+                       " WHERE lineage = ? AND role = ? ORDER BY seq LIMIT 1",
+    [SQL_FORGET] = "DELETE FROM answers WHERE step <= ?",
+
+    [SQL_STEP] = "INSERT INTO steps (" STEP_COLUMNS ")"
+                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    [SQL_STEP_LAST] = "SELECT " STEP_COLUMNS " FROM steps ORDER BY step DESC LIMIT 1",
+    [SQL_STEP_AFTER] =
+        "SELECT " STEP_COLUMNS " FROM steps WHERE step > ? ORDER BY step LIMIT 1",
+    [SQL_ROLLOUT] =
+        "INSERT INTO rollouts (step, sample, prompt, score, kl, stopped, policy, seal,"
+        " prompt_ids, answer_ids, logprobs, ref_logprobs, vals)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    [SQL_SCORE] = "INSERT INTO scores (step, sample, slot, score, weight, digest)"
+                  " VALUES (?, ?, ?, ?, ?, ?)",
+
+    [SQL_SWAP] = "INSERT INTO swaps (kind, at_step, slots, asked) VALUES (?, ?, ?, ?)",
+    [SQL_SWAP_APPLY] = "UPDATE swaps SET applied_step = ?, applied = ?"
+                       " WHERE id = ? AND applied_step IS NULL",
+    [SQL_SWAP_DROP] = "DELETE FROM swaps WHERE id = ? AND applied_step IS NULL",
+    [SQL_SWAP_AFTER] =
+        "SELECT " SWAP_COLUMNS " FROM swaps WHERE id > ? ORDER BY id LIMIT 1",
+    [SQL_SWAP_AT] = "SELECT " SWAP_COLUMNS " FROM swaps WHERE applied_step <= ?"
+                    " ORDER BY applied_step DESC, id DESC LIMIT 1",
+
+    [SQL_SNAPSHOT] = "INSERT INTO snapshots (role, step, lineage, weights, folder, at)"
+                     " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (role, lineage) DO UPDATE"
+                     " SET step = excluded.step, weights = excluded.weights,"
+                     " folder = excluded.folder, at = excluded.at",
+    [SQL_SNAPSHOT_BACK] = "SELECT id, step, lineage, weights, folder FROM snapshots"
+                          " WHERE role = ? ORDER BY id DESC LIMIT 1 OFFSET ?",
+    [SQL_SNAPSHOT_DROP] = "DELETE FROM snapshots WHERE id = ?",
+    [SQL_PRUNE_LEARN] =
+        "DELETE FROM learn WHERE role = ?1"
+        " AND (step IS NULL OR step <= (SELECT max(step) FROM steps))"
+        " AND seq <= (SELECT seq FROM learn WHERE role = ?1 AND unit ="
+        " (SELECT lineage FROM snapshots WHERE role = ?1 ORDER BY id LIMIT 1))",
+    [SQL_REPLAY_COST] =
+        "SELECT count(*), total(compute_seconds) FROM learn WHERE role = ?1"
+        " AND seq >= (SELECT min(seq) FROM learn WHERE lineage = ?2 AND role = ?1)",
+
+    [SQL_EVENT] =
+        "INSERT INTO events (at, role, instance, kind, text) VALUES (?, ?, ?, ?, ?)",
+    [SQL_EVENT_PRUNE] = "DELETE FROM events WHERE id <= ?",
+    [SQL_WORKER] =
+        "INSERT INTO workers (instance, role, slot, host, isa, threads, state, joined,"
+        " answered, busy_seconds, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (instance) DO UPDATE SET role = excluded.role,"
+        " slot = excluded.slot, host = excluded.host, isa = excluded.isa,"
+        " threads = excluded.threads, state = excluded.state, joined = excluded.joined,"
+        " answered = excluded.answered, busy_seconds = excluded.busy_seconds,"
+        " at = excluded.at",
+    [SQL_WORKER_PRUNE] = "DELETE FROM workers WHERE instance IN (SELECT instance"
+                         " FROM workers ORDER BY at DESC, instance LIMIT -1 OFFSET ?)",
+    [SQL_COUNTER] = "INSERT INTO counters (name, value) VALUES (?, ?)"
+                    " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+    [SQL_COUNTER_READ] = "SELECT value FROM counters WHERE name = ?",
+    [SQL_META] = "INSERT INTO meta (key, value) VALUES (?, ?)",
+    [SQL_META_READ] = "SELECT value FROM meta WHERE key = ?",
+};

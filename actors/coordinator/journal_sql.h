@@ -1,0 +1,47 @@
+/* journal_sql.h - the journal's schema and every statement that it runs.
+ *
+ * What it is for. All SQL stands in one place, so that a change of the schema is seen whole.
+ * Statements are prepared when first used. Question marks are numbered by their order. */
+#ifndef TR_ACTORS_COORDINATOR_JOURNAL_SQL_H
+#define TR_ACTORS_COORDINATOR_JOURNAL_SQL_H
+
+enum journal_sql {
+    SQL_BEGIN,
+    SQL_COMMIT,
+    SQL_ROLLBACK,
+    SQL_KEEP,
+    SQL_KEEP_LEARN,
+    SQL_FIND,
+    SQL_FIND_LEARN,
+    SQL_NEXT_LEARN,
+    SQL_FORGET,
+    SQL_STEP,
+    SQL_STEP_LAST,
+    SQL_STEP_AFTER,
+    SQL_ROLLOUT,
+    SQL_SCORE,
+    SQL_SWAP,
+    SQL_SWAP_APPLY,
+    SQL_SWAP_DROP,
+    SQL_SWAP_AFTER,
+    SQL_SWAP_AT,
+    SQL_SNAPSHOT,
+    SQL_SNAPSHOT_BACK,
+    SQL_SNAPSHOT_DROP,
+    SQL_PRUNE_LEARN,
+    SQL_REPLAY_COST,
+    SQL_EVENT,
+    SQL_EVENT_PRUNE,
+    SQL_WORKER,
+    SQL_WORKER_PRUNE,
+    SQL_COUNTER,
+    SQL_COUNTER_READ,
+    SQL_META,
+    SQL_META_READ,
+    SQL_STATEMENTS
+};
+
+extern const char *const tr_journal_sql[SQL_STATEMENTS];
+extern const char tr_journal_schema[];
+
+#endif
