@@ -14,28 +14,35 @@ static const struct tr_field answer_field[] = {
      NULL},
 };
 
-const struct tr_record tr_ask_logprob_record = {"logprob", sizeof(struct tr_ask_judge), 3,
-                                                ask_field};
-const struct tr_record tr_ask_score_record = {"score", sizeof(struct tr_ask_judge), 3,
-                                              ask_field};
-const struct tr_record tr_ask_value_record = {"value", sizeof(struct tr_ask_judge), 3,
-                                              ask_field};
-const struct tr_record tr_answer_logprob_record = {
-    "logprob", sizeof(struct tr_answer_judge), 1, answer_field};
-const struct tr_record tr_answer_score_record = {"score", sizeof(struct tr_answer_judge),
-                                                 1, answer_field};
-const struct tr_record tr_answer_value_record = {"value", sizeof(struct tr_answer_judge),
-                                                 1, answer_field};
+#define ASK_RECORD(kind)                                                                 \
+    {                                                                                    \
+        kind, sizeof(struct tr_ask_judge), 3, ask_field                                  \
+    }
+#define ANSWER_RECORD(kind)                                                              \
+    {                                                                                    \
+        kind, sizeof(struct tr_answer_judge), 1, answer_field                            \
+    }
+
+const struct tr_record tr_ask_logprob_record = ASK_RECORD("logprob");
+const struct tr_record tr_ask_score_record = ASK_RECORD("score");
+const struct tr_record tr_ask_value_record = ASK_RECORD("value");
+const struct tr_record tr_ask_divergence_record = ASK_RECORD("divergence");
+const struct tr_record tr_answer_logprob_record = ANSWER_RECORD("logprob");
+const struct tr_record tr_answer_score_record = ANSWER_RECORD("score");
+const struct tr_record tr_answer_value_record = ANSWER_RECORD("value");
+const struct tr_record tr_answer_divergence_record = ANSWER_RECORD("divergence");
 
 const struct tr_record *tr_ask_judge_record(enum tr_unit_kind kind)
 {
     if (kind == TR_UNIT_LOGPROB) return &tr_ask_logprob_record;
+    if (kind == TR_UNIT_DIVERGENCE) return &tr_ask_divergence_record;
     return kind == TR_UNIT_SCORE ? &tr_ask_score_record : &tr_ask_value_record;
 }
 
 const struct tr_record *tr_answer_judge_record(enum tr_unit_kind kind)
 {
     if (kind == TR_UNIT_LOGPROB) return &tr_answer_logprob_record;
+    if (kind == TR_UNIT_DIVERGENCE) return &tr_answer_divergence_record;
     return kind == TR_UNIT_SCORE ? &tr_answer_score_record : &tr_answer_value_record;
 }
 

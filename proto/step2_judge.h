@@ -3,6 +3,9 @@
  * Takes  sequences (a prompt and its answer) as token ids.
  * Gives  `logprob`: the log-prob of each answer token, under the weights named;
  *        `value`: what the critic expected before each answer token;
+ *        `divergence`: how far the policy is from the reference before each answer token, exactly:
+ *        sum over v of p_policy (log p_policy - log p_reference), in nats. It needs two digests,
+ *        [policy, reference];
  *        `score`: one number a sequence, read at its last token.
  *
  * The data. S sequences of `token` lie end to end, sequence s at start[s] .. start[s+1]-1; its
@@ -24,11 +27,11 @@ struct tr_answer_judge {
     struct tr_array number; /* f32 */
 };
 
-/* The same two tables under each of the three kinds. */
+/* The same two tables under each of the four kinds. */
 extern const struct tr_record tr_ask_logprob_record, tr_ask_score_record,
-    tr_ask_value_record;
+    tr_ask_value_record, tr_ask_divergence_record;
 extern const struct tr_record tr_answer_logprob_record, tr_answer_score_record,
-    tr_answer_value_record;
+    tr_answer_value_record, tr_answer_divergence_record;
 
 /* The record of a judging kind. */
 const struct tr_record *tr_ask_judge_record(enum tr_unit_kind kind);

@@ -2,8 +2,8 @@
 
 #include <string.h>
 
-static const char *const kind_name[TR_UNIT_KINDS] = {"generate", "logprob", "score",
-                                                     "value",    "learn",   "save"};
+static const char *const kind_name[TR_UNIT_KINDS] = {
+    "generate", "logprob", "score", "value", "divergence", "learn", "save"};
 
 const char *tr_unit_kind_name(enum tr_unit_kind kind)
 {

@@ -21,6 +21,7 @@ enum tr_unit_kind {
     TR_UNIT_LOGPROB,
     TR_UNIT_SCORE,
     TR_UNIT_VALUE,
+    TR_UNIT_DIVERGENCE,
     TR_UNIT_LEARN,
     TR_UNIT_SAVE,
     TR_UNIT_KINDS
