@@ -8,13 +8,14 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "core/base/cgroup.h"
+
 static int usable_cpus(void)
 {
     cpu_set_t set;
     CPU_ZERO(&set);
     if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
-    int n = CPU_COUNT(&set);
-    return n > 0 ? n : 1;
+    return tr_cgroup_threads("", CPU_COUNT(&set));
 }
 
 enum tr_status tr_start_exec(const char *isa, int64_t threads, enum tr_math math,

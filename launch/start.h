@@ -7,7 +7,7 @@
 #include "core/base/err.h"
 #include "kernels/exec.h"
 
-/* threads 0: as many as this process may run on. isa NULL: TROUPE_ISA, else the best of this CPU. */
+/* threads 0: as many as this process may run at once (affinity, cgroups). isa NULL: TROUPE_ISA, else the best of this CPU. */
 enum tr_status tr_start_exec(const char *isa, int64_t threads, enum tr_math math,
                              struct tr_exec *ex, struct tr_err *err);
 

@@ -1,12 +1,13 @@
 #include "core/model/memory.h"
 
 #include <assert.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_FILE = 1 << 16, MAX_PATH = 4096 };
+#include "core/base/cgroup.h"
+
+enum { MAX_PATH = 4096 };
 
 static const double gib = 1073741824.0;
 
@@ -77,94 +78,48 @@ static bool number_after(const char *text, const char *key, uint64_t *out)
     return false;
 }
 
-/* The start of a file of the kernel's, whose size stat does not tell. */
-static bool read_text(const char *dir, const char *name, char text[MAX_FILE])
-{
-    char path[2 * MAX_PATH];
-    snprintf(path, sizeof path, "%s/%s", dir, name);
-    FILE *f = fopen(path, "re");
-    if (!f) return false;
-    text[fread(text, 1, MAX_FILE - 1, f)] = 0;
-    return fclose(f) == 0;
-}
-
 /* The first number of such a file, or that after `key`. False when there is none: no file, or
  * "max". */
 static bool read_number(const char *dir, const char *name, const char *key, uint64_t *out)
 {
-    char text[MAX_FILE];
-    return read_text(dir, name, text) && number_after(text, key, out);
+    char text[TR_CGROUP_TEXT];
+    return tr_cgroup_read(dir, name, text) && number_after(text, key, out);
 }
 
-/* Where a kind of cgroup keeps its numbers. */
+/* Where a version of control groups keeps its numbers. */
 struct layout {
-    const char *mount, *limit, *usage, *cache_key;
+    const char *limit, *usage, *cache_key;
 };
-static const struct layout v2 = {"sys/fs/cgroup", "memory.max", "memory.current",
-                                 "inactive_file "};
-static const struct layout v1 = {"sys/fs/cgroup/memory", "memory.limit_in_bytes",
-                                 "memory.usage_in_bytes", "total_inactive_file "};
 
-/* What this group leaves, or SIZE_MAX when it says nothing. */
-static size_t left_in(const char *dir, const struct layout *g)
+/* Lowers *ctx to what this group leaves, if it says anything. */
+static void least_left(void *ctx, const char *dir, int version)
 {
+    static const struct layout v1 = {"memory.limit_in_bytes", "memory.usage_in_bytes",
+                                     "total_inactive_file "};
+    static const struct layout v2 = {"memory.max", "memory.current", "inactive_file "};
+    const struct layout *g = version == 2 ? &v2 : &v1;
+    size_t *least = ctx;
     uint64_t limit = 0;
     uint64_t usage = 0;
     uint64_t cache = 0;
     if (!read_number(dir, g->limit, "", &limit) ||
         !read_number(dir, g->usage, "", &usage))
-        return SIZE_MAX;
+        return;
     read_number(dir, "memory.stat", g->cache_key, &cache);
     usage = usage > cache ? usage - cache : 0;
-    return limit > usage ? (size_t)(limit - usage) : 0;
-}
-
-/* The least over the group at `path` and all above it. A container that sees its own group as
- * the root finds it at the mount itself; a path that is not there says nothing. */
-static size_t left_along(const char *root, const char *path, const struct layout *g)
-{
-    char dir[MAX_PATH];
-    size_t least = SIZE_MAX;
-    int mount = snprintf(dir, sizeof dir, "%s/%s", root, g->mount);
-    if (mount < 0 || (size_t)mount + strlen(path) >= sizeof dir) return least;
-    memcpy(dir + mount, path, strlen(path) + 1);
-    for (;;) {
-        size_t left = left_in(dir, g);
-        if (left < least) least = left;
-        char *slash = strrchr(dir + mount, '/');
-        if (!slash) return least;
-        *slash = 0;
-    }
-}
-
-/* A line of /proc/self/cgroup: "0::/path" (v2) or "N:a,memory,b:/path" (v1). */
-static size_t left_by_line(const char *root, char *line)
-{
-    char *lists = strchr(line, ':');
-    char *path = lists ? strchr(lists + 1, ':') : NULL;
-    if (!path) return SIZE_MAX;
-    *path++ = 0;
-    lists++;
-    if (!*lists) return left_along(root, path, &v2);
-    for (char *rest = lists, *name; (name = strsep(&rest, ","));)
-        if (!strcmp(name, "memory")) return left_along(root, path, &v1);
-    return SIZE_MAX;
+    size_t left = limit > usage ? (size_t)(limit - usage) : 0;
+    if (left < *least) *least = left;
 }
 
 enum tr_status tr_memory_available(const char *root, size_t *out, struct tr_err *err)
 {
     char dir[MAX_PATH];
-    char text[MAX_FILE];
     uint64_t kib = 0;
     snprintf(dir, sizeof dir, "%s/proc", root);
     if (!read_number(dir, "meminfo", "MemAvailable:", &kib))
         return tr_err_set(err, TR_IO, "%s/meminfo: expected MemAvailable, found none",
                           dir);
     *out = (size_t)kib * 1024;
-    if (!read_text(dir, "self/cgroup", text)) return TR_OK;
-    for (char *rest = text, *line; (line = strsep(&rest, "\n"));) {
-        size_t left = left_by_line(root, line);
-        if (left < *out) *out = left;
-    }
+    tr_cgroup_walk(root, "memory", least_left, out);
     return TR_OK;
 }

@@ -6,6 +6,7 @@
 #include "launch/cli/generate.h"
 #include "launch/cli/import.h"
 #include "launch/cli/role.h"
+#include "launch/cli/topology.h"
 #include "launch/cli/train.h"
 #include "launch/version.h"
 
@@ -58,12 +59,21 @@ static const struct command commands[] = {
      "troupe role ROLE --join ADDRESS (--model DIR | --skeleton) [--name NAME]\n"
      "            [--threads N] [--isa scalar|avx2|avx512] [--math exact|openblas]\n"
      "            [--bf16] [--max-tokens N] [--max-sequences N] [--pages N]\n"
-     "            [--join-seconds X] [--seed N]\n"
+     "            [--join-seconds X] [--seed N] [--cpus LIST]\n"
      "            learners: [--checkpoint DIR] [--from-scratch] [--recompute]\n"
      "                      [--value-head] [--no-lm-head]\n"
      "\n"
      "ROLE is policy, rollout, reference, reward or critic. Joins the coordinator at\n"
-     "ADDRESS, answers what it is asked, and leaves when the run is over.\n"},
+     "ADDRESS, answers what it is asked, and leaves when the run is over. LIST (0-3,8)\n"
+     "binds it to those PUs and the memory near them; `troupe topology` proposes some.\n"},
+    {"topology", tr_cli_topology, "show this host and who would get which cores",
+     "troupe topology [RUN.YAML] [--policy N] [--rollout N] [--reference N] [--reward N]\n"
+     "                [--critic N] [--threads N] [--pretend WORDS]\n"
+     "\n"
+     "Prints packages, memory, caches, the limits of control groups and affinity, and which\n"
+     "PUs each process of RUN.YAML's roles (or of the numbers given) would be bound to.\n"
+     "Processes are bound when each can have cores of its own; otherwise they share. WORDS\n"
+     "are hwloc's for another host, as \"pack:2 [numa] l3:1 core:8 pu:2\".\n"},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 

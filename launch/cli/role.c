@@ -10,10 +10,11 @@
 #include "actors/worker.h"
 #include "core/model/packed_dir.h"
 #include "launch/flags.h"
+#include "launch/machine.h"
 #include "launch/start.h"
 
 struct wish {
-    const char *word, *join, *name, *slot, *isa, *math;
+    const char *word, *join, *name, *slot, *isa, *math, *cpus;
     enum tr_role role;
     bool skeleton, swap;
     int64_t seed, threads;
@@ -54,6 +55,7 @@ static enum tr_status parse(int argc, char **argv, struct wish *w, struct tr_err
         {"swap", TR_FLAG_YES, &w->swap, 0, 0},
         {"isa", TR_FLAG_TEXT, &w->isa, 0, 0},
         {"math", TR_FLAG_TEXT, &w->math, 0, 0},
+        {"cpus", TR_FLAG_TEXT, &w->cpus, 0, 0},
         {"skeleton", TR_FLAG_YES, &w->skeleton, 0, 0},
         {"seed", TR_FLAG_INT, &w->seed, 0, 9e15},
         {"threads", TR_FLAG_INT, &w->threads, 0, 4096},
@@ -83,6 +85,21 @@ static enum tr_status parse(int argc, char **argv, struct wish *w, struct tr_err
     enum tr_status st = tr_flags_read(flag, sizeof flag / sizeof *flag, argc, argv,
                                       &w->word, 1, &words, err);
     return st == TR_OK ? check(w, err) : st;
+}
+
+/* Before any thread of the team starts and any memory of weight is touched. */
+static enum tr_status take_cpus(const struct wish *w, struct tr_err *err)
+{
+    struct tr_machine host;
+    char note[160];
+    if (!w->cpus) return TR_OK;
+    enum tr_status st = tr_machine_open(NULL, &host, err);
+    if (st != TR_OK) return st;
+    st = tr_machine_bind(&host, w->cpus, note, sizeof note, err);
+    if (st != TR_OK) tr_err_wrap(err, st, "--cpus");
+    if (st == TR_OK && note[0]) fprintf(stderr, "troupe role: --cpus: %s\n", note);
+    tr_machine_close(&host);
+    return st;
 }
 
 /* ---- a model of files ---- */
@@ -171,6 +188,7 @@ int tr_cli_role(int argc, char **argv)
     char name[64];
     enum tr_status st = parse(argc, argv, &w, &err);
     w.stop_fd = tr_start_stop_fd();
+    if (st == TR_OK) st = take_cpus(&w, &err);
     if (st == TR_OK)
         st = tr_start_exec(
             w.isa, w.threads,
