@@ -74,7 +74,7 @@ enum tr_status tr_course_open_served(const char *address, double join_seconds,
     enum tr_status st = create(join_seconds, &c, err);
     if (st != TR_OK) return st;
     c->log = log;
-    st = tr_wire_listen(address, bound, &c->wire, err);
+    st = tr_wire_listen(address, NULL, bound, &c->wire, err);
     if (st != TR_OK) {
         tr_course_close(c);
         return st;

@@ -276,7 +276,7 @@ enum tr_status tr_worker_run(const struct tr_worker *w, struct tr_actor *actor,
                              const struct tr_log *log, struct tr_err *err)
 {
     struct running r = {.set = w, .log = log, .actor = actor};
-    enum tr_status st = tr_wire_join(w->address, &r.wire, err);
+    enum tr_status st = tr_wire_join(w->address, w->keys, &r.wire, err);
     if (st == TR_OK) st = open_desk(&r, err);
     r.apart = tr_clock_seconds();
     if (st == TR_OK) st = serve(&r, err);

@@ -25,12 +25,14 @@
 
 #include "actors/actor.h"
 #include "core/base/log.h"
+#include "proto/keys.h"
 
 struct tr_worker {
     const char *address;  /* the coordinator's */
     const char *instance; /* this worker's name, for logs */
     const char *slot;     /* which of several rewards, or NULL */
     bool swap;            /* its weights should take the place of the present ones */
+    const struct tr_keys *keys; /* borrows; NULL: none, on this host */
     double join_seconds;
     double quiet_seconds; /* without a word from the coordinator; 0: 30 */
     int stop_fd; /* readable: say bye after the bit of work in hand; once more: now. -1: never */

@@ -1,73 +1,34 @@
 #include "proto/wire.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zmq.h>
 
-struct peer {
-    unsigned char name[255]; /* what the ROUTER calls it */
-    size_t size;
-};
+#include "core/base/clock.h"
+#include "proto/gate.h"
+#include "proto/handshake.h"
+#include "proto/peers.h"
+#include "proto/step4_weights.h"
 
 struct tr_wire {
     void *context, *socket; /* own */
-    bool listens;
-    struct peer *peer; /* owns; [TR_PEERS_MAX], of a listening wire only */
-    int64_t peers;
+    bool listens, keys;
+    struct tr_peers
+        *peers;           /* owns; of a listening wire, as is the gate, if it has keys */
+    struct tr_gate *gate; /* owns */
+    int64_t refused;      /* by the gate, as far as it was said */
+    double said;          /* clock of that */
+    struct tr_handshake handshake; /* of a joined wire */
+    char place[TR_ADDRESS_BYTES];
     int watched; /* a descriptor that ends a wait, or -1 */
 };
 
-/* ---- addresses ---- */
+static const double refusal_seconds =
+    1; /* between two reports of refused keys, at least */
 
-static bool starts_with(const char *text, const char *start)
-{
-    return strncmp(text, start, strlen(start)) == 0;
-}
-
-/* Steps over a number of at most `most`; false when there is none. */
-static bool step_number(const char **at, long most)
-{
-    char *end = NULL;
-    if (**at < '0' || **at > '9') return false;
-    long x = strtol(*at, &end, 10);
-    *at = end;
-    return x <= most;
-}
-
-/* 127.A.B.C:PORT or [::1]:PORT and nothing after it: a name could resolve to anywhere. */
-static bool is_loopback(const char *host)
-{
-    if (starts_with(host, "[::1]:")) {
-        host += strlen("[::1]:");
-        return step_number(&host, 65535) && *host == 0;
-    }
-    if (!starts_with(host, "127.")) return false;
-    host += strlen("127.");
-    for (int i = 0; i < 3; i++)
-        if (!step_number(&host, 255) || *host++ != (i < 2 ? '.' : ':')) return false;
-    return step_number(&host, 65535) && *host == 0;
-}
-
-enum tr_status tr_address_check(const char *address, struct tr_err *err)
-{
-    bool tcp = starts_with(address, "tcp://");
-    if (strlen(address) >= TR_ADDRESS_BYTES)
-        return tr_err_set(err, TR_BADARG, "an address of more than %d bytes",
-                          TR_ADDRESS_BYTES - 1);
-    if (tcp && is_loopback(address + strlen("tcp://"))) return TR_OK;
-    if (starts_with(address, "ipc://") && address[strlen("ipc://")]) return TR_OK;
-    if (tcp)
-        return tr_err_set(
-            err, TR_BADARG,
-            "%s: only loopback (tcp://127.0.0.1:PORT, tcp://[::1]:PORT, ipc://PATH) "
-            "may be used; other hosts need keys, which this version cannot make",
-            address);
-    return tr_err_set(err, TR_BADARG, "%s: expected tcp://127.0.0.1:PORT or ipc://PATH",
-                      address);
-}
-
-/* ---- opening and closing ---- */
+/* ---- opening ---- */
 
 /* Option, value: every socket gets all of them. */
 static const struct {
@@ -75,78 +36,149 @@ static const struct {
 } setting[] = {
     {ZMQ_LINGER, 2000}, /* ms that a last message may take to leave */
     {ZMQ_SNDHWM, 256},  /* messages to a peer that does not read */
-    {ZMQ_RCVHWM, 256},  /* messages from all peers that we do not read */
+    {ZMQ_RCVHWM, 256},  /* messages from a peer that we do not read */
     {ZMQ_HEARTBEAT_IVL,
      1000}, /* ms between pings: without them a cut link is never seen */
     {ZMQ_HEARTBEAT_TIMEOUT, 10000},
     {ZMQ_HEARTBEAT_TTL, 10000},
     {ZMQ_HANDSHAKE_IVL, 5000},
+    {ZMQ_CONNECT_TIMEOUT, 5000}, /* else the system's, of minutes */
+    {ZMQ_TCP_MAXRT, 20000},
     {ZMQ_RECONNECT_IVL, 50},
     {ZMQ_RECONNECT_IVL_MAX, 1000},
+    {ZMQ_BACKLOG, 1024}, /* a company that starts all at once */
 };
 
-static enum tr_status set_up(void *socket, const char *address, bool listens,
-                             struct tr_err *err)
+static bool set_key(void *socket, int option, const struct tr_curve *key)
+{
+    return zmq_setsockopt(socket, option, key->byte, sizeof key->byte) == 0;
+}
+
+static bool set_keys(const struct tr_wire *w, const struct tr_address *a,
+                     const struct tr_keys *k)
+{
+    static const char domain[] = "troupe";
+    int one = 1;
+    if (!set_key(w->socket, ZMQ_CURVE_SECRETKEY, &k->secret_key)) return false;
+    if (w->listens) /* the domain makes the gate compulsory */
+        return zmq_setsockopt(w->socket, ZMQ_CURVE_SERVER, &one, sizeof one) == 0 &&
+               zmq_setsockopt(w->socket, ZMQ_ZAP_DOMAIN, domain, strlen(domain)) == 0;
+    return set_key(w->socket, ZMQ_CURVE_PUBLICKEY, &k->public_key) &&
+           set_key(w->socket, ZMQ_CURVE_SERVERKEY, a->has_key ? &a->key : &k->server);
+}
+
+static enum tr_status set_up(const struct tr_wire *w, const struct tr_address *a,
+                             const struct tr_keys *keys, struct tr_err *err)
 {
     int64_t largest = TR_BULK_BYTES;
-    int one = 1, six = strchr(address, '[') != NULL;
-    int bad = zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &largest, sizeof largest);
+    int one = 1, six = a->six || strcmp(a->host, "*") == 0;
+    int bad = zmq_setsockopt(w->socket, ZMQ_MAXMSGSIZE, &largest, sizeof largest);
     for (size_t i = 0; i < sizeof setting / sizeof *setting; i++)
-        bad |= zmq_setsockopt(socket, setting[i].option, &setting[i].value, sizeof(int));
-    bad |= zmq_setsockopt(socket, ZMQ_IPV6, &six, sizeof six);
-    if (listens) bad |= zmq_setsockopt(socket, ZMQ_ROUTER_MANDATORY, &one, sizeof one);
-    if (bad) return tr_err_set(err, TR_IO, "a socket: %s", zmq_strerror(zmq_errno()));
+        bad |=
+            zmq_setsockopt(w->socket, setting[i].option, &setting[i].value, sizeof(int));
+    bad |= zmq_setsockopt(w->socket, ZMQ_IPV6, &six, sizeof six);
+    if (w->listens)
+        bad |= zmq_setsockopt(w->socket, ZMQ_ROUTER_MANDATORY, &one, sizeof one);
+    if (bad || (keys && !set_keys(w, a, keys)))
+        return tr_err_set(err, TR_IO, "a socket: %s", zmq_strerror(zmq_errno()));
     return TR_OK;
 }
 
-static enum tr_status open_wire(const char *address, bool listens, struct tr_wire **out,
-                                struct tr_err *err)
+/* A wire whose socket is neither bound nor connected. */
+static enum tr_status open_wire(const struct tr_address *a, const struct tr_keys *keys,
+                                bool listens, struct tr_wire **out, struct tr_err *err)
 {
-    struct tr_wire *w = NULL;
+    enum tr_status st = TR_OK;
+    struct tr_wire *w = calloc(1, sizeof *w);
     *out = NULL;
-    enum tr_status st = tr_address_check(address, err);
-    if (st != TR_OK) return st;
-    w = calloc(1, sizeof *w);
     if (!w) return tr_err_set(err, TR_NOMEM, "a wire");
     w->listens = listens;
+    w->keys = keys != NULL;
     w->watched = -1;
-    if (listens) w->peer = calloc(TR_PEERS_MAX, sizeof *w->peer);
+    memcpy(w->place, a->place, sizeof w->place);
+    if (listens) w->peers = tr_peers_create();
     w->context = zmq_ctx_new();
     if (w->context) w->socket = zmq_socket(w->context, listens ? ZMQ_ROUTER : ZMQ_DEALER);
-    if (!w->socket || (listens && !w->peer)) {
+    if (!w->socket || (listens && !w->peers))
         st = tr_err_set(err, TR_NOMEM, "a socket: %s", zmq_strerror(zmq_errno()));
-        goto done;
-    }
-    st = set_up(w->socket, address, listens, err);
-    if (st != TR_OK) goto done;
-    int rc = listens ? zmq_bind(w->socket, address) : zmq_connect(w->socket, address);
-    if (rc != 0) {
-        st = tr_err_set(err, TR_BADARG, "%s: %s", address, zmq_strerror(zmq_errno()));
-        goto done;
+    if (st == TR_OK) st = set_up(w, a, keys, err);
+    if (st == TR_OK && listens && keys)
+        st = tr_gate_open(w->context, keys, &w->gate, err);
+    if (st == TR_OK && !listens)
+        st = tr_handshake_open(w->context, w->socket, &w->handshake, err);
+    if (st != TR_OK) {
+        tr_wire_close(w);
+        return st;
     }
     *out = w;
-    w = NULL;
-done:
-    tr_wire_close(w);
+    return TR_OK;
+}
+
+static enum tr_status bind_fault(const char *address, int fault, struct tr_err *err)
+{
+    const char *why = zmq_strerror(fault);
+    if (fault == EADDRINUSE) why = "the port is in use by another program";
+    if (fault == EADDRNOTAVAIL) why = "this host does not have that address";
+    if (fault == ENODEV) why = "there is no such host or interface";
+    return tr_err_set(err, TR_BADARG, "cannot listen at %s: %s", address, why);
+}
+
+enum tr_status tr_wire_listen(const char *address, const struct tr_keys *keys,
+                              char *bound, struct tr_wire **out, struct tr_err *err)
+{
+    struct tr_address a;
+    struct tr_wire *w = NULL;
+    char last[TR_ADDRESS_BYTES];
+    size_t size = sizeof last;
+    *out = NULL;
+    enum tr_status st = tr_address_parse(address, keys != NULL, &a, err);
+    if (st == TR_OK) (void)tr_address_resolve(&a, NULL); /* else it is an interface */
+    if (st == TR_OK) st = open_wire(&a, keys, true, &w, err);
+    if (st != TR_OK) return st;
+    if (zmq_bind(w->socket, a.numbers[0] ? a.numbers : a.place) != 0)
+        st = bind_fault(a.place, zmq_errno(), err);
+    else if (zmq_getsockopt(w->socket, ZMQ_LAST_ENDPOINT, last, &size) != 0)
+        st = tr_err_set(err, TR_IO, "%s: %s", address, zmq_strerror(zmq_errno()));
+    else
+        st = tr_address_give(last, keys ? &keys->public_key : NULL, bound, err);
+    if (st == TR_OK)
+        *out = w;
+    else
+        tr_wire_close(w);
     return st;
 }
 
-enum tr_status tr_wire_listen(const char *address, char *bound, struct tr_wire **out,
-                              struct tr_err *err)
+static enum tr_status check_join(const struct tr_address *a, const struct tr_keys *keys,
+                                 struct tr_err *err)
 {
-    size_t size = TR_ADDRESS_BYTES;
-    enum tr_status st = open_wire(address, true, out, err);
-    if (st != TR_OK) return st;
-    if (zmq_getsockopt((*out)->socket, ZMQ_LAST_ENDPOINT, bound, &size) == 0)
-        return TR_OK;
-    tr_wire_close(*out);
-    *out = NULL;
-    return tr_err_set(err, TR_IO, "%s: %s", address, zmq_strerror(zmq_errno()));
+    if (a->tcp && (a->every || a->port == 0))
+        return tr_err_set(err, TR_BADARG, "%s: can be listened at, not joined", a->place);
+    if (a->has_key && !keys)
+        return tr_err_set(err, TR_BADARG,
+                          "%s: asks for keys, and this process has none (--keys DIR)",
+                          a->place);
+    if (keys && !a->has_key && !keys->knows_server)
+        return tr_err_set(err, TR_BADARG,
+                          "%s: the listener's public key is not known (server.public)",
+                          a->place);
+    return TR_OK;
 }
 
-enum tr_status tr_wire_join(const char *address, struct tr_wire **out, struct tr_err *err)
+enum tr_status tr_wire_join(const char *address, const struct tr_keys *keys,
+                            struct tr_wire **out, struct tr_err *err)
 {
-    return open_wire(address, false, out, err);
+    struct tr_address a;
+    *out = NULL;
+    enum tr_status st = tr_address_parse(address, keys != NULL, &a, err);
+    if (st == TR_OK) st = check_join(&a, keys, err);
+    if (st == TR_OK) st = tr_address_resolve(&a, err);
+    if (st == TR_OK) st = open_wire(&a, keys, false, out, err);
+    if (st != TR_OK) return st;
+    if (zmq_connect((*out)->socket, a.place) == 0) return TR_OK;
+    st = tr_err_set(err, TR_BADARG, "%s: %s", a.place, zmq_strerror(zmq_errno()));
+    tr_wire_close(*out);
+    *out = NULL;
+    return st;
 }
 
 void tr_wire_watch(struct tr_wire *w, int fd)
@@ -154,12 +186,31 @@ void tr_wire_watch(struct tr_wire *w, int fd)
     w->watched = fd;
 }
 
+int tr_wire_role(const struct tr_wire *w, int64_t peer)
+{
+    return w->gate ? tr_gate_role(w->gate, tr_peers_user(w->peers, peer)) : -1;
+}
+
+void tr_wire_keep(struct tr_wire *w, int64_t peer)
+{
+    if (w->peers) tr_peers_keep(w->peers, peer);
+}
+
+void tr_wire_forget(struct tr_wire *w, int64_t peer)
+{
+    if (w->peers) tr_peers_forget(w->peers, peer);
+}
+
+/* The gate's thread ends at the shutdown; what lingers is sent until the term returns. */
 void tr_wire_close(struct tr_wire *w)
 {
     if (!w) return;
     if (w->socket) zmq_close(w->socket);
+    tr_handshake_close(&w->handshake);
+    if (w->context) zmq_ctx_shutdown(w->context);
+    tr_gate_close(w->gate);
     if (w->context) zmq_ctx_term(w->context);
-    free(w->peer);
+    tr_peers_destroy(w->peers);
     free(w);
 }
 
@@ -179,8 +230,11 @@ static enum tr_status send_frames(struct tr_wire *w, int64_t peer,
                                   struct tr_err *err)
 {
     if (w->listens) {
-        const struct peer *p = &w->peer[peer];
-        if (zmq_send(w->socket, p->name, p->size, ZMQ_DONTWAIT | ZMQ_SNDMORE) < 0)
+        size_t size = 0;
+        const void *name = tr_peers_name(w->peers, peer, &size);
+        if (!name)
+            return tr_err_set(err, TR_GONE, "peer %lld is not known", (long long)peer);
+        if (zmq_send(w->socket, name, size, ZMQ_DONTWAIT | ZMQ_SNDMORE) < 0)
             return send_fault(err);
     }
     if (zmq_send(w->socket, head->at, head->size,
@@ -198,8 +252,10 @@ enum tr_status tr_wire_send(struct tr_wire *w, int64_t peer, const struct tr_mes
                             struct tr_err *err)
 {
     struct tr_buf head;
-    if (w->listens && (peer < 0 || peer >= w->peers))
-        return tr_err_set(err, TR_GONE, "peer %lld never spoke", (long long)peer);
+    for (int i = 0; i < m->content.n; i++)
+        if (m->content.bulk[i].size > TR_BULK_BYTES)
+            return tr_err_set(err, TR_BADARG, "an array of %zu bytes, at most %d",
+                              m->content.bulk[i].size, TR_BULK_BYTES);
     enum tr_status st = tr_message_encode(m, &head, err);
     if (st == TR_OK) st = send_frames(w, peer, &head, &m->content, err);
     tr_buf_fini(&head);
@@ -224,6 +280,8 @@ static void drop(struct frames *f)
 static enum tr_status read_frames(struct tr_wire *w, struct frames *f, struct tr_err *err)
 {
     bool more = true;
+    f->n = 0;
+    f->too_many = false;
     while (more) {
         zmq_msg_t extra;
         zmq_msg_t *part = f->n < 2 + TR_BULK_MAX ? &f->part[f->n] : &extra;
@@ -245,15 +303,19 @@ static enum tr_status read_frames(struct tr_wire *w, struct frames *f, struct tr
     return TR_OK;
 }
 
-/* The number of the peer of this name, a new one if need be; -1 when there are too many. */
-static int64_t number(struct tr_wire *w, const void *name, size_t size)
+/* Who sent it. All frames of a message carry its sender's User-Id. */
+static enum tr_status find_peer(struct tr_wire *w, struct frames *f, int64_t *peer,
+                                struct tr_err *err)
 {
-    for (int64_t i = 0; i < w->peers; i++)
-        if (w->peer[i].size == size && memcmp(w->peer[i].name, name, size) == 0) return i;
-    if (w->peers == TR_PEERS_MAX || size > sizeof w->peer->name) return -1;
-    memcpy(w->peer[w->peers].name, name, size);
-    w->peer[w->peers].size = size;
-    return w->peers++;
+    int64_t user = -1;
+    *peer = 0;
+    if (!w->listens) return TR_OK;
+    if (w->gate)
+        user = tr_gate_user(w->gate, zmq_msg_gets(&f->part[f->n - 1], "User-Id"));
+    *peer = tr_peers_hear(w->peers, zmq_msg_data(&f->part[0]), zmq_msg_size(&f->part[0]),
+                          user);
+    if (*peer >= 0) return TR_OK;
+    return tr_err_set(err, TR_BADMSG, "a peer whose name is too long");
 }
 
 static enum tr_status decode(struct tr_wire *w, struct frames *f, int64_t *peer,
@@ -261,10 +323,8 @@ static enum tr_status decode(struct tr_wire *w, struct frames *f, int64_t *peer,
 {
     struct tr_bulk bulk[1 + TR_BULK_MAX];
     int head = w->listens ? 1 : 0, n = f->n - head - 1;
-    *peer = 0;
-    if (w->listens)
-        *peer = number(w, zmq_msg_data(&f->part[0]), zmq_msg_size(&f->part[0]));
-    if (*peer < 0) return tr_err_set(err, TR_BADMSG, "more than %d peers", TR_PEERS_MAX);
+    enum tr_status st = find_peer(w, f, peer, err);
+    if (st != TR_OK) return st;
     if (n < 0) return tr_err_set(err, TR_BADMSG, "message: no envelope");
     if (f->too_many || n > TR_BULK_MAX)
         return tr_err_set(err, TR_BADMSG, "message: more than %d arrays", TR_BULK_MAX);
@@ -276,20 +336,98 @@ static enum tr_status decode(struct tr_wire *w, struct frames *f, int64_t *peer,
                              bulk, n, out, err);
 }
 
+/* Who says what its key is not for hears why, if it waits for an answer. */
+static void tell_why(struct tr_wire *w, int64_t peer, enum tr_say say, const char *why)
+{
+    static const struct tr_digests none;
+    static const struct tr_bytes nothing;
+    struct tr_message m = {.say = TR_SAY_WELCOME};
+    if (say == TR_SAY_HELLO) {
+        snprintf(m.as.welcome.reason, sizeof m.as.welcome.reason, "%.199s", why);
+    } else if (say == TR_SAY_ASK) {
+        m.say = TR_SAY_TELL;
+        snprintf(m.as.tell.text, sizeof m.as.tell.text, "%s", why);
+        if (tr_content_encode(&tr_report_record, &none, &nothing, &m.content, NULL) !=
+            TR_OK)
+            return;
+    } else {
+        return;
+    }
+    (void)tr_wire_send(w, peer, &m, NULL); /* it was only a courtesy */
+    tr_message_fini(&m);
+}
+
+static enum tr_status check_rights(struct tr_wire *w, int64_t peer, struct tr_message *m,
+                                   struct tr_err *err)
+{
+    struct tr_err why = {0};
+    if (!w->gate || tr_gate_check(tr_wire_role(w, peer), m, &why) == TR_OK) return TR_OK;
+    tell_why(w, peer, m->say, why.text);
+    tr_message_fini(m);
+    return tr_err_set(err, TR_BADMSG, "%s", why.text);
+}
+
+/* Keys that the gate refused: said now and then, not each. */
+static enum tr_status report_refused(struct tr_wire *w, struct tr_err *err)
+{
+    char latest[TR_REFUSED_BYTES];
+    double now = tr_clock_seconds();
+    if (now < w->said + refusal_seconds) return TR_OK;
+    int64_t n = tr_gate_refused(w->gate, latest), more = n - w->refused - 1;
+    if (more < 0) return TR_OK;
+    w->refused = n;
+    w->said = now;
+    if (more == 0) return tr_err_set(err, TR_BADMSG, "%s", latest);
+    return tr_err_set(err, TR_BADMSG, "%s, nor were %lld before it", latest,
+                      (long long)more);
+}
+
+/* Until a message can be read: TR_OK. TR_AGAIN when the time is over. */
+static enum tr_status wait_readable(struct tr_wire *w, double timeout_seconds,
+                                    struct tr_err *err)
+{
+    double end = tr_clock_seconds() + timeout_seconds, left = timeout_seconds;
+    zmq_pollitem_t item[3] = {{.socket = w->socket, .events = ZMQ_POLLIN}};
+    int n = 1, watched = 0, handshake = 0;
+    if (w->watched >= 0) {
+        item[watched = n++] = (zmq_pollitem_t){.fd = w->watched, .events = ZMQ_POLLIN};
+    }
+    if (w->handshake.socket)
+        item[handshake = n++] =
+            (zmq_pollitem_t){.socket = w->handshake.socket, .events = ZMQ_POLLIN};
+    for (;;) {
+        int rc = zmq_poll(item, n, left > 0 ? (long)(left * 1e3 + 0.999) : 0);
+        if (rc < 0 && zmq_errno() != EINTR)
+            return tr_err_set(err, TR_IO, "poll: %s", zmq_strerror(zmq_errno()));
+        if (rc < 0) return TR_AGAIN;
+        if (item[0].revents & ZMQ_POLLIN) return TR_OK;
+        if (handshake && (item[handshake].revents & ZMQ_POLLIN)) {
+            enum tr_status st = tr_handshake_look(&w->handshake, w->place, w->keys, err);
+            if (st != TR_OK) return st;
+        }
+        left = end - tr_clock_seconds();
+        if (left <= 0 || (watched && (item[watched].revents & ZMQ_POLLIN)))
+            return TR_AGAIN;
+    }
+}
+
+/* What has come already is taken without asking the system whether something has come. */
 enum tr_status tr_wire_receive(struct tr_wire *w, double timeout_seconds, int64_t *peer,
                                struct tr_message *out, struct tr_err *err)
 {
-    struct frames f = {.n = 0};
-    zmq_pollitem_t item[2] = {{.socket = w->socket, .events = ZMQ_POLLIN},
-                              {.fd = w->watched, .events = ZMQ_POLLIN}};
-    long timeout_ms = timeout_seconds > 0 ? (long)(timeout_seconds * 1e3 + 0.999) : 0;
+    struct frames f;
     *peer = -1;
-    int rc = zmq_poll(item, w->watched >= 0 ? 2 : 1, timeout_ms);
-    if (rc < 0 && zmq_errno() != EINTR)
-        return tr_err_set(err, TR_IO, "poll: %s", zmq_strerror(zmq_errno()));
-    if (rc <= 0 || !(item[0].revents & ZMQ_POLLIN)) return TR_AGAIN;
     enum tr_status st = read_frames(w, &f, err);
+    if (st == TR_AGAIN) {
+        drop(&f);
+        if (w->gate) st = report_refused(w, err);
+        if (st == TR_BADMSG) return st;
+        st = wait_readable(w, timeout_seconds, err);
+        if (st != TR_OK) return st;
+        st = read_frames(w, &f, err);
+    }
     if (st == TR_OK) st = decode(w, &f, peer, out, err);
+    if (st == TR_OK) st = check_rights(w, *peer, out, err);
     drop(&f);
     return st;
 }

@@ -6,6 +6,17 @@
 
 static const double wait_seconds = 0.2; /* at most, so that deadlines are seen */
 
+/* Who is welcome keeps its place among the wire's peers until it is told to go, or is gone. */
+static void mark_peer(struct tr_wire *wire, const struct tr_core_action *a,
+                      enum tr_status sent)
+{
+    bool welcome = a->message.say == TR_SAY_WELCOME && a->message.as.welcome.admitted;
+    if (sent == TR_GONE || a->message.say == TR_SAY_BYE)
+        tr_wire_forget(wire, a->peer);
+    else if (welcome)
+        tr_wire_keep(wire, a->peer);
+}
+
 /* Does what the core wants done. A peer that cannot be reached is lost to the core. */
 static enum tr_status act(struct tr_core *core, struct tr_wire *wire,
                           const struct tr_log *log, struct tr_err *err)
@@ -19,6 +30,7 @@ static enum tr_status act(struct tr_core *core, struct tr_wire *wire,
             continue;
         }
         st = tr_wire_send(wire, a.peer, &a.message, &why);
+        mark_peer(wire, &a, st);
         if (st == TR_GONE || st == TR_AGAIN)
             st = tr_core_lose(core, a.peer, why.text, tr_clock_seconds(), err);
         else if (st != TR_OK)

@@ -14,7 +14,7 @@
 
 struct wish {
     bool skeleton, alone;
-    const char *listen, *address_file, *isa;
+    const char *listen, *keys, *address_file, *isa;
     int64_t seed, threads, steps, staleness;
     int64_t replicas[TR_ROLES];
     double join_seconds, silence_seconds;
@@ -26,6 +26,7 @@ static enum tr_status parse(int argc, char **argv, struct wish *w, struct tr_err
         {"skeleton", TR_FLAG_YES, &w->skeleton, 0, 0},
         {"alone", TR_FLAG_YES, &w->alone, 0, 0},
         {"listen", TR_FLAG_TEXT, &w->listen, 0, 0},
+        {"keys", TR_FLAG_TEXT, &w->keys, 0, 0},
         {"address-file", TR_FLAG_TEXT, &w->address_file, 0, 0},
         {"isa", TR_FLAG_TEXT, &w->isa, 0, 0},
         {"seed", TR_FLAG_INT, &w->seed, 0, 9e15},
@@ -84,14 +85,19 @@ static enum tr_status run_served(const struct wish *w, struct tr_core *core,
                                  const struct tr_log *log, struct tr_err *err)
 {
     struct tr_wire *wire = NULL;
+    struct tr_keys keys = {.n = 0};
     char address[TR_ADDRESS_BYTES];
     int stop_fd = tr_start_stop_fd();
-    enum tr_status st = tr_wire_listen(w->listen, address, &wire, err);
+    enum tr_status st = TR_OK;
+    if (w->keys) st = tr_keys_open(w->keys, TR_KEY_SERVER, &keys, err);
+    if (st == TR_OK)
+        st = tr_wire_listen(w->listen, w->keys ? &keys : NULL, address, &wire, err);
     if (st == TR_OK) tr_log_info(log, "listening on %s", address);
     if (st == TR_OK && w->address_file)
         st = tr_file_write(w->address_file, address, strlen(address), err);
     if (st == TR_OK) st = tr_serve_run(core, wire, log, stop_fd, err);
     tr_wire_close(wire);
+    tr_keys_close(&keys);
     if (stop_fd >= 0) close(stop_fd);
     return st;
 }

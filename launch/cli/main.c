@@ -5,6 +5,7 @@
 #include "launch/cli/coordinator.h"
 #include "launch/cli/generate.h"
 #include "launch/cli/import.h"
+#include "launch/cli/keygen.h"
 #include "launch/cli/role.h"
 #include "launch/cli/topology.h"
 #include "launch/cli/train.h"
@@ -45,19 +46,28 @@ static const struct command commands[] = {
      "the --batch places (32) is free. An answer depends on its own prompt, sample and\n"
      "seed only. Stops at the model's EOS and the template's stop words. Seconds and\n"
      "tokens/s go to standard error.\n"},
+    {"keygen", tr_cli_keygen, "make the keys of a run",
+     "troupe keygen DIR\n"
+     "troupe keygen DIR --for ROLE --name NAME\n"
+     "\n"
+     "Makes DIR with a key pair for the coordinator, one for each role and one for people\n"
+     "who ask (admin), and the list `admitted` of the keys that may join. The second form\n"
+     "adds one more pair for a role. Nothing is overwritten. Secrets are for their owner\n"
+     "alone. Which host needs which file: docs/operations.md, Keys.\n"},
     {"coordinator", tr_cli_coordinator, "keep a run that other processes work for",
-     "troupe coordinator --skeleton [--listen ADDRESS] [--address-file FILE]\n"
+     "troupe coordinator --skeleton [--listen ADDRESS] [--keys DIR] [--address-file FILE]\n"
      "                   [--rollout N] [--reference N] [--reward N] [--alone]\n"
      "                   [--seed N] [--threads N] [--isa scalar|avx2|avx512]\n"
      "                   [--join-seconds X] [--silence-seconds X]\n"
      "\n"
      "One PPO step of a random tiny model. Waits for N processes of each role (1 unless\n"
      "said), hands out the work and prints the digests. ADDRESS is tcp://127.0.0.1:PORT\n"
-     "(port 0: any) or ipc://PATH; the real one is written to FILE. With --alone all\n"
-     "roles live in this process, and the digests are the same.\n"},
+     "(port 0: any) or ipc://PATH, with keys also tcp://HOST:PORT or tcp://*:PORT; the real\n"
+     "one is written to FILE. With --alone all roles live in this process, and the digests\n"
+     "are the same.\n"},
     {"role", tr_cli_role, "serve one role of a run",
-     "troupe role ROLE --join ADDRESS (--model DIR | --skeleton) [--name NAME]\n"
-     "            [--threads N] [--isa scalar|avx2|avx512] [--math exact|openblas]\n"
+     "troupe role ROLE --join ADDRESS (--model DIR | --skeleton) [--keys DIR]\n"
+     "            [--name NAME] [--threads N] [--isa scalar|avx2|avx512] [--math exact|openblas]\n"
      "            [--bf16] [--max-tokens N] [--max-sequences N] [--pages N]\n"
      "            [--join-seconds X] [--seed N] [--cpus LIST]\n"
      "            learners: [--checkpoint DIR] [--from-scratch] [--recompute]\n"

@@ -14,7 +14,7 @@
 #include "launch/start.h"
 
 struct wish {
-    const char *word, *join, *name, *slot, *isa, *math, *cpus;
+    const char *word, *join, *keys, *name, *slot, *isa, *math, *cpus;
     enum tr_role role;
     bool skeleton, swap;
     int64_t seed, threads;
@@ -50,6 +50,7 @@ static enum tr_status parse(int argc, char **argv, struct wish *w, struct tr_err
 {
     const struct tr_flag flag[] = {
         {"join", TR_FLAG_TEXT, &w->join, 0, 0},
+        {"keys", TR_FLAG_TEXT, &w->keys, 0, 0},
         {"name", TR_FLAG_TEXT, &w->name, 0, 0},
         {"slot", TR_FLAG_TEXT, &w->slot, 0, 0},
         {"swap", TR_FLAG_YES, &w->swap, 0, 0},
@@ -129,20 +130,24 @@ static enum tr_status work_for(const struct wish *w, struct tr_role_start *start
 {
     struct tr_actor *actor = NULL;
     struct tr_packed_dir *dir = NULL;
+    struct tr_keys keys = {.n = 0};
     enum tr_status st = TR_OK;
     struct tr_worker worker = {.address = w->join,
+                               .keys = w->keys ? &keys : NULL,
                                .instance = log->name,
                                .slot = w->slot,
                                .swap = w->swap,
                                .join_seconds = w->join_seconds,
                                .stop_fd = w->stop_fd};
-    if (w->weights) st = tr_packed_dir_open(w->weights, &dir, err);
+    if (w->keys) st = tr_keys_open(w->keys, w->role, &keys, err);
+    if (st == TR_OK && w->weights) st = tr_packed_dir_open(w->weights, &dir, err);
     start->weights = w->weights;
     start->keep = w->keep;
     if (st == TR_OK) st = tr_actor_open(w->role, start, &actor, err);
     if (st == TR_OK) st = tr_worker_run(&worker, actor, log, err);
     tr_actor_close(actor);
     tr_packed_dir_close(dir);
+    tr_keys_close(&keys);
     return st;
 }
 

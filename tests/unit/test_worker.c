@@ -43,8 +43,8 @@ static void open_play(struct play *p, enum tr_role role)
     struct tr_role_start start;
     memset(p, 0, sizeof *p);
     versions_open(&p->v, false);
-    assert_int_equal(tr_wire_listen("tcp://127.0.0.1:0", p->address, &p->wire, NULL),
-                     TR_OK);
+    assert_int_equal(
+        tr_wire_listen("tcp://127.0.0.1:0", NULL, p->address, &p->wire, NULL), TR_OK);
     start = versions_start(&p->v, 0);
     assert_int_equal(tr_actor_open(role, &start, &p->actor, NULL), TR_OK);
     p->set = (struct tr_worker){.address = p->address,
