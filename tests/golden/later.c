@@ -26,7 +26,6 @@ static const struct {
     {"F9/*/simpo*", "the DPO stage"},
     {"F9/*/kto*", "the KTO stage"},
     {"F9/*/ppo*", "the PPO stage"},
-    {"F10/*/separate_critic*", "the PPO stage"},
     {"F10/*/group_advantages*", "critic-free advantages"},
     {"F10/*/kto_global*", "the KTO stage"},
     {"golden.json/dpo", "the DPO stage"},

@@ -47,6 +47,13 @@ bool tr_steps_run(struct tr_golden *g, const char *name, struct tr_learner *l,
     return st == TR_OK;
 }
 
+/* The name behind the prefix, or NULL without it; as it is when prefix is NULL. */
+static const char *behind(const char *name, const char *prefix)
+{
+    size_t n = prefix ? strlen(prefix) : 0;
+    return n && strncmp(name, prefix, n) != 0 ? NULL : name + n;
+}
+
 /* The parameter that a tensor of the peer's is; a reward model's wear a prefix. */
 static const struct tr_param *param_of(const struct tr_learner *l, const char *name)
 {
@@ -74,10 +81,12 @@ static double least_size(const struct tr_param *p)
 /* Differences of every stride-th entry of one tensor, appended to all; the largest over the
  * tensor's largest entry goes into *relative. */
 static bool tensor_errors(const struct tr_golden *g, const struct tr_learner *l,
-                          const float *flat, const struct tr_st_tensor *t, int64_t stride,
-                          double *all, int64_t *n, double *relative)
+                          const float *flat, const struct tr_st_tensor *t,
+                          const struct tr_steps_want *w, double *all, int64_t *n,
+                          double *relative)
 {
-    const struct tr_param *p = param_of(l, t->name);
+    const struct tr_param *p = param_of(l, behind(t->name, w->prefix));
+    int64_t stride = w->stride;
     int64_t size = p ? p->N * (p->K ? p->K : 1) : 0;
     if (!p || t->count != (size + stride - 1) / stride) return false;
     float *hf = malloc((size_t)size * sizeof *hf);
@@ -105,32 +114,41 @@ void tr_steps_compare(struct tr_golden *g, const char *name, const struct tr_lea
                       const float *flat, const char *path, int64_t stride,
                       double quantile, double max, bool relative)
 {
+    struct tr_steps_want want = {path, NULL, stride, quantile, max, relative};
+    tr_steps_compare_part(g, name, l, flat, &want);
+}
+
+void tr_steps_compare_part(struct tr_golden *g, const char *name,
+                           const struct tr_learner *l, const float *flat,
+                           const struct tr_steps_want *want)
+{
     struct tr_err err = {0};
     struct tr_st *f = NULL;
     char at[600];
     int64_t n = 0;
     double rel = 0;
     double *all = malloc((size_t)tr_params_total(tr_learner_params(l)) * sizeof *all);
-    if (!all || tr_st_open(path, &f, &err) != TR_OK) {
+    if (!all || tr_st_open(want->path, &f, &err) != TR_OK) {
         tr_golden_fail(g, name, "%s", err.text);
         goto done;
     }
     for (int64_t i = 0; i < tr_st_count(f); i++) {
         const struct tr_st_tensor *t = tr_st_get(f, i);
-        if (tensor_errors(g, l, flat, t, stride, all, &n, &rel)) continue;
+        if (!behind(t->name, want->prefix)) continue;
+        if (tensor_errors(g, l, flat, t, want, all, &n, &rel)) continue;
         tr_golden_fail(g, name, "%s: not a tensor of the model, or of another size",
                        t->name);
         goto done;
     }
-    if (relative) {
-        tr_golden_case(g, name, rel, max);
+    if (want->relative) {
+        tr_golden_case(g, name, n ? rel : (double)NAN, want->max);
         goto done;
     }
     qsort(all, (size_t)n, sizeof *all, descending);
     snprintf(at, sizeof at, "%s/quantile", name);
-    tr_golden_case(g, at, n ? all[n / 1000] : (double)NAN, quantile);
+    tr_golden_case(g, at, n ? all[n / 1000] : (double)NAN, want->quantile);
     snprintf(at, sizeof at, "%s/max", name);
-    tr_golden_case(g, at, n ? all[0] : (double)NAN, max);
+    tr_golden_case(g, at, n ? all[0] : (double)NAN, want->max);
 done:
     tr_st_close(f);
     free(all);
@@ -139,12 +157,20 @@ done:
 void tr_steps_checksums(struct tr_golden *g, const char *name, const struct tr_learner *l,
                         const float *flat, const json_t *sums, double tolerance)
 {
+    tr_steps_checksums_part(g, name, l, flat, NULL, sums, tolerance);
+}
+
+void tr_steps_checksums_part(struct tr_golden *g, const char *name,
+                             const struct tr_learner *l, const float *flat,
+                             const char *prefix, const json_t *sums, double tolerance)
+{
     const char *tensor = NULL;
     json_t *want = NULL;
     double worst = 0;
     json_object_foreach((json_t *)(uintptr_t)sums, tensor, want)
     {
-        const struct tr_param *p = param_of(l, tensor);
+        if (!behind(tensor, prefix)) continue;
+        const struct tr_param *p = param_of(l, behind(tensor, prefix));
         int64_t size = p ? p->N * (p->K ? p->K : 1) : 0;
         float *hf = malloc((size_t)(size + 1) * sizeof *hf);
         double sum = 0;

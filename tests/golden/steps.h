@@ -27,8 +27,23 @@ void tr_steps_compare(struct tr_golden *g, const char *name, const struct tr_lea
                       const float *flat, const char *path, int64_t stride,
                       double quantile, double max, bool relative);
 
+/* The same for those tensors of the file whose names begin with prefix, which is taken off; NULL:
+ * for all. */
+struct tr_steps_want {
+    const char *path, *prefix;
+    int64_t stride;
+    double quantile, max;
+    bool relative;
+};
+void tr_steps_compare_part(struct tr_golden *g, const char *name,
+                           const struct tr_learner *l, const float *flat,
+                           const struct tr_steps_want *want);
+
 /* Checksums {tensor: {sum, abs, l2}} against flat: differences relative to abs, abs and l2. */
 void tr_steps_checksums(struct tr_golden *g, const char *name, const struct tr_learner *l,
                         const float *flat, const json_t *sums, double tolerance);
+void tr_steps_checksums_part(struct tr_golden *g, const char *name,
+                             const struct tr_learner *l, const float *flat,
+                             const char *prefix, const json_t *sums, double tolerance);
 
 #endif
