@@ -3,7 +3,7 @@
  * Takes a task (core/learn/task.h): one optimiser step's sequences and weights.
  * Gives its loss, its gradient's norm and, in place, the updated model.
  *
- * What it is for. PT, SFT and RM need this engine alone; PPO has two of them. One call is one
+ * What it is for. PT, SFT, RM and KTO need this engine alone; PPO has two of them. One call is one
  * optimiser step, a pure function of (state, task).
  *
  * The data. The state is the masters, the two moments of AdamW and the number t of updates done:

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "actors/learner_parts.h"
+#include "core/learn/kto.h"
 #include "core/learn/pairs.h"
 #include "core/learn/ppo.h"
 #include "core/learn/tokens.h"
@@ -21,14 +22,16 @@ struct step {
     struct tr_batch batch;
     struct tr_head_rows rows;
     /* the group that the last token was of (task.h); without groups, all tokens */
-    int64_t group, group_end; /* its number, and the token behind its last */
-    double divisor;           /* of its tokens */
-    bool mute;                /* its ratio is beyond the threshold */
-    /* sums over the step so far; ppo.loss: over the group so far */
-    double nll, ppo_loss;
+    int64_t group, group_end;     /* its number, and the token behind its last */
+    double divisor;               /* of its tokens */
+    bool mute;                    /* its ratio is beyond the threshold */
+    struct tr_kto_group examples; /* kto: of it */
+    /* sums over the step so far; ppo.loss and kto.loss: over the group so far */
+    double nll, group_loss;
     int64_t targets, mismatch_bits;
     struct tr_pair_sums pairs;
     struct tr_ppo_sums ppo;
+    struct tr_kto_sums kto;
 };
 
 static enum tr_status check_sequences(const struct tr_learner *l,
@@ -134,18 +137,42 @@ static bool same_bits(float a, float b)
 
 /* ---- groups ---- */
 
+/* Has sequence k a label that is predicted? */
+static bool has_target(const struct tr_sequences *q, int64_t k)
+{
+    for (int64_t i = q->start[k] + 1; i < q->start[k + 1]; i++)
+        if (q->label[i] != TR_UNLABELLED) return true;
+    return false;
+}
+
+/* What an example's loss depends on besides itself. */
+static void survey_examples(struct step *s)
+{
+    const struct tr_sequences *q = &s->task->seq;
+    int64_t first = q->groups ? q->group_start[s->group] : 0;
+    int64_t end = q->groups ? q->group_start[s->group + 1] : q->S;
+    struct tr_kto_group *g = &s->examples;
+    *g = (struct tr_kto_group){
+        .z0 = q->z0[s->group], .divisor = s->divisor, .n = end - first};
+    for (int64_t k = first; k < end; k++) {
+        g->desirable += q->desirable[k];
+        g->answered += q->desirable[k] && has_target(q, k);
+    }
+}
+
 static void enter_group(struct step *s, int64_t group)
 {
     const struct tr_sequences *q = &s->task->seq;
     s->group = group;
     s->group_end = q->groups ? q->start[q->group_start[group + 1]] : q->T;
     s->divisor = q->groups ? (double)q->group_divisor[group] : s->task->divisor;
+    if (s->task->objective == TR_LEARN_KTO) survey_examples(s);
 }
 
 static void leave_group(struct step *s)
 {
-    if (!s->mute) s->ppo_loss += s->ppo.loss / s->divisor;
-    s->ppo.loss = 0;
+    if (!s->mute) s->group_loss += (s->ppo.loss + s->kto.loss) / s->divisor;
+    s->ppo.loss = s->kto.loss = 0; /* one of them is */
 }
 
 /* Tokens come in order: makes the group of token `at` the one in hand. */
@@ -171,6 +198,35 @@ static void policy_loss(void *ctx, int64_t i0, int64_t k, const float *logp,
                                  q->old_logp[at], q->advantage[at]);
         if (s->mute) dlogp[i] = 0;
     }
+}
+
+/* The slope of each answer, for all of its rows, into dvalue: that takes the whole answer's
+ * log-prob, so the output layer is gone through once before it is learnt from. */
+static void kto_slopes(struct step *s)
+{
+    struct tr_learner *l = s->l;
+    const struct tr_sequences *q = &s->task->seq;
+    int64_t i = 0;
+    tr_head_logprob(l->head, l->ex, l->weights, s->hidden, &s->rows, l->value, NULL);
+    for (int64_t k = s->s0; k < s->s1; k++) {
+        double logp = 0;
+        int64_t first = i;
+        reach(s, q->start[k]);
+        for (; i < s->rows.n && predicted(s, i) < q->start[k + 1]; i++)
+            logp += (double)l->value[i];
+        float slope = tr_kto_add(&s->kto, &s->task->kto, &s->examples, q->desirable[k],
+                                 logp, q->reference[k], i - first);
+        for (int64_t j = first; j < i; j++) l->dvalue[j] = slope;
+    }
+}
+
+static void kto_loss(void *ctx, int64_t i0, int64_t k, const float *logp,
+                     const float *entropy, float *dlogp)
+{
+    const struct step *s = ctx;
+    (void)logp;
+    (void)entropy;
+    memcpy(dlogp, s->l->dvalue + i0, (size_t)k * sizeof *dlogp);
 }
 
 static void pairs_loss(struct step *s)
@@ -243,6 +299,13 @@ static enum tr_status look_ahead(struct step *s, int64_t end, struct tr_err *err
     return TR_OK;
 }
 
+static void head_loss(struct step *s, tr_head_loss *loss)
+{
+    struct tr_learner *l = s->l;
+    tr_head_train(l->head, l->ex, l->weights, s->hidden, &s->rows, loss, s, l->dhidden,
+                  l->grad);
+}
+
 /* Forward, loss and backward of one micro-batch. */
 static enum tr_status micro_batch(struct step *s, int64_t end, struct tr_err *err)
 {
@@ -254,10 +317,14 @@ static enum tr_status micro_batch(struct step *s, int64_t end, struct tr_err *er
     if (s->task->objective != TR_LEARN_PAIRS) s->targets += s->rows.n;
     switch (s->task->objective) {
     case TR_LEARN_TOKENS:
+        head_loss(s, tokens_loss);
+        break;
     case TR_LEARN_POLICY:
-        tr_head_train(l->head, l->ex, l->weights, s->hidden, &s->rows,
-                      s->task->objective == TR_LEARN_TOKENS ? tokens_loss : policy_loss,
-                      s, l->dhidden, l->grad);
+        head_loss(s, policy_loss);
+        break;
+    case TR_LEARN_KTO:
+        kto_slopes(s);
+        head_loss(s, kto_loss);
         break;
     case TR_LEARN_PAIRS:
         pairs_loss(s);
@@ -296,12 +363,27 @@ static double mean(double sum, int64_t n)
     return n > 0 ? sum / (double)n : 0;
 }
 
+static void fill_kto(const struct step *s, struct tr_learn_result *r)
+{
+    const struct tr_sequences *q = &s->task->seq;
+    const struct tr_kto_sums *k = &s->kto;
+    int64_t groups = q->groups ? q->groups : 1;
+    r->chosen = k->examples[1];
+    r->rejected = k->examples[0];
+    r->chosen_reward = mean(k->reward[1], k->examples[1]);
+    r->rejected_reward = mean(k->reward[0], k->examples[0]);
+    r->chosen_logp = mean(k->logp[1], k->examples[1]);
+    r->rejected_logp = mean(k->logp[0], k->examples[0]);
+    for (int64_t g = 0; g < groups; g++) r->kl += q->z0[g];
+    r->kl /= (double)groups;
+}
+
 static void fill_result(const struct step *s, struct tr_learn_result *r)
 {
     const struct tr_ppo_sums *p = &s->ppo;
     double sum = s->nll + s->pairs.loss; /* two of the three are 0 */
     *r = (struct tr_learn_result){
-        .loss = sum / s->task->divisor + s->ppo_loss,
+        .loss = sum / s->task->divisor + s->group_loss,
         .grad_norm = grad_norm(s->l, s->task),
         .tokens = s->task->seq.T,
         .targets = s->targets + s->pairs.pairs,
@@ -316,6 +398,7 @@ static void fill_result(const struct step *s, struct tr_learn_result *r)
         .value_mean = mean(p->value, p->tokens),
         .mismatch_bits = s->mismatch_bits,
     };
+    if (s->task->objective == TR_LEARN_KTO) fill_kto(s, r);
     r->skipped = !isfinite(r->loss) || !isfinite(r->grad_norm);
 }
 
@@ -327,13 +410,14 @@ static enum tr_status sequences_to(struct step *s, int64_t end, struct tr_err *e
     return st;
 }
 
-/* The whole step; with a threshold on the ratio, group by group. */
+/* The whole step; with a threshold on the policy's ratio, group by group. */
 static enum tr_status all_sequences(struct step *s, struct tr_err *err)
 {
     const struct tr_sequences *q = &s->task->seq;
+    bool bounded = s->task->objective == TR_LEARN_POLICY && s->task->ratio_threshold > 0;
     enum tr_status st = TR_OK;
     enter_group(s, 0);
-    if (!(s->task->ratio_threshold > 0) || !q->groups) {
+    if (!bounded || !q->groups) {
         st = sequences_to(s, q->S, err);
         leave_group(s);
         return st;

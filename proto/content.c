@@ -218,10 +218,12 @@ static enum tr_status read_shape(const msgpack_object *entry, const char *name,
     return TR_OK;
 }
 
-static bool all_finite(const float *x, int64_t n)
+static bool all_finite(enum tr_field_kind kind, const void *at, int64_t n)
 {
+    const float *f = kind == TR_FIELD_F32 ? at : NULL;
+    const double *d = kind == TR_FIELD_F64 ? at : NULL;
     for (int64_t i = 0; i < n; i++)
-        if (!isfinite(x[i])) return false;
+        if ((f && !isfinite(f[i])) || (d && !isfinite(d[i]))) return false;
     return true;
 }
 
@@ -239,7 +241,7 @@ static enum tr_status take_array(const struct tr_record *r, const struct tr_fiel
     if (bulk->size != (size_t)count * tr_field_width(f))
         return tr_err_set(err, TR_BADMSG, "%s.%s: %zu bytes for %lld elements of %s",
                           r->kind, f->name, bulk->size, (long long)count, dtype);
-    if (f->kind == TR_FIELD_F32 && !all_finite(bulk->at, count))
+    if (!all_finite(f->kind, bulk->at, count))
         return tr_err_set(err, TR_BADMSG, "%s.%s holds a NaN or an Inf", r->kind,
                           f->name);
     *to = (struct tr_array){.at = count > 0 ? bulk->at : NULL, .count = count};

@@ -9,12 +9,13 @@
  *     kind     text      which table: "generate", "score", ...
  *     digests  [bin 32]  of a unit: the weights it needs; of an answer: those that were used
  *     payload  map       the values, by name
- *     arrays   [map]     name, dtype ("i32", "i64", "f32", "u8"), shape ([count]) of each bulk part
+ *     arrays   [map]     name, dtype ("i32", "i64", "f32", "f64", "u8"), shape ([count]) of each bulk
+ *                        part
  * and `bulk` holds the arrays' elements, raw and little-endian, one part for each description.
  *
  * Invariants.
  *   1. decode(encode(x)) = x, and the same struct always gives the same bytes.
- *   2. What decode lets through is within the table's ranges; every f32 in it is finite; an
+ *   2. What decode lets through is within the table's ranges; every f32 and f64 in it is finite; an
  *      array's size is its count times its element's width.
  *   3. Unknown names are skipped and counted, missing and repeated ones refused. */
 #ifndef TR_PROTO_CONTENT_H

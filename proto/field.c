@@ -13,18 +13,19 @@ static const void *part(const struct tr_field *f, const void *base)
 bool tr_field_is_array(const struct tr_field *f)
 {
     return f->kind == TR_FIELD_I32 || f->kind == TR_FIELD_I64 ||
-           f->kind == TR_FIELD_F32 || f->kind == TR_FIELD_U8;
+           f->kind == TR_FIELD_F32 || f->kind == TR_FIELD_F64 || f->kind == TR_FIELD_U8;
 }
 
 size_t tr_field_width(const struct tr_field *f)
 {
     if (f->kind == TR_FIELD_U8) return 1;
-    return f->kind == TR_FIELD_I64 ? 8 : 4;
+    return f->kind == TR_FIELD_I64 || f->kind == TR_FIELD_F64 ? 8 : 4;
 }
 
 const char *tr_field_dtype(const struct tr_field *f)
 {
     if (f->kind == TR_FIELD_I64) return "i64";
+    if (f->kind == TR_FIELD_F64) return "f64";
     if (f->kind == TR_FIELD_U8) return "u8";
     return f->kind == TR_FIELD_I32 ? "i32" : "f32";
 }
@@ -78,6 +79,7 @@ static void pack_field(msgpack_packer *pk, const struct tr_field *f, const void 
     case TR_FIELD_I32:
     case TR_FIELD_I64:
     case TR_FIELD_F32:
+    case TR_FIELD_F64:
     case TR_FIELD_U8:
         return;
     }
@@ -132,6 +134,7 @@ static bool value_fits(const struct tr_field *f, const void *from)
     case TR_FIELD_I32:
     case TR_FIELD_I64:
     case TR_FIELD_F32:
+    case TR_FIELD_F64:
     case TR_FIELD_U8:
         return in_range(f, (double)((const struct tr_array *)from)->count);
     }
@@ -262,6 +265,7 @@ static bool read_field(const struct tr_field *f, const msgpack_object *o, void *
     case TR_FIELD_I32:
     case TR_FIELD_I64:
     case TR_FIELD_F32:
+    case TR_FIELD_F64:
     case TR_FIELD_U8:
         break;
     }
@@ -303,6 +307,7 @@ static enum tr_status refuse(const struct tr_record *r, const struct tr_field *f
     case TR_FIELD_I32:
     case TR_FIELD_I64:
     case TR_FIELD_F32:
+    case TR_FIELD_F64:
     case TR_FIELD_U8:
         break;
     }

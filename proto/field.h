@@ -40,9 +40,10 @@ enum tr_field_kind {
     TR_FIELD_TEXT,    /* char [hi + 1], no control characters, may be empty */
     TR_FIELD_DIGEST,  /* struct tr_digest */
     TR_FIELD_DIGESTS, /* struct tr_digests */
-    TR_FIELD_I32,     /* struct tr_array of lo .. hi elements, as are the next three */
+    TR_FIELD_I32,     /* struct tr_array of lo .. hi elements, as are the next four */
     TR_FIELD_I64,
     TR_FIELD_F32,
+    TR_FIELD_F64,
     TR_FIELD_U8,
 };
 
@@ -74,7 +75,8 @@ enum tr_status tr_fields_check(const struct tr_record *r, const void *from,
                                struct tr_err *err);
 
 bool tr_field_is_array(const struct tr_field *f);
-size_t tr_field_width(const struct tr_field *f);      /* bytes of an array's element */
-const char *tr_field_dtype(const struct tr_field *f); /* "i32", "i64", "f32", "u8" */
+size_t tr_field_width(const struct tr_field *f); /* bytes of an array's element */
+const char *tr_field_dtype(
+    const struct tr_field *f); /* "i32", "i64", "f32", "f64", "u8" */
 
 #endif

@@ -8,13 +8,19 @@
 #define ANSWER(member) offsetof(struct tr_answer_learn, member)
 #define MOST           (1 << 26) /* tokens in one step */
 
-static const char *const objective_word[] = {"tokens", "pairs", "policy", "value", NULL};
+static const char *const objective_word[] = {"tokens", "pairs", "policy",
+                                             "value",  "kto",   NULL};
 
 static const struct tr_field ask_field[] = {
     {"objective", TR_FIELD_WORD, false, ASK(objective), 0, 0, objective_word},
     {"divisor", TR_FIELD_REAL, false, ASK(divisor), 0, 1e15, NULL},
     {"clip", TR_FIELD_REAL, false, ASK(clip), -1, 1e9, NULL},
     {"ratio_threshold", TR_FIELD_REAL, true, ASK(ratio_threshold), 0, 1e30, NULL},
+    {"beta", TR_FIELD_REAL, true, ASK(kto.beta), 0, 1e9, NULL},
+    {"desirable_weight", TR_FIELD_REAL, true, ASK(kto.desirable_weight), 0, 1e9, NULL},
+    {"undesirable_weight", TR_FIELD_REAL, true, ASK(kto.undesirable_weight), 0, 1e9,
+     NULL},
+    {"ftx", TR_FIELD_REAL, true, ASK(kto.ftx), 0, 1e9, NULL},
     {"lr", TR_FIELD_REAL, false, ASK(lr), 0, 1e9, NULL},
     {"beta1", TR_FIELD_REAL, false, ASK(beta1), 0, 1, NULL},
     {"beta2", TR_FIELD_REAL, false, ASK(beta2), 0, 1, NULL},
@@ -30,6 +36,9 @@ static const struct tr_field ask_field[] = {
     {"advantage", TR_FIELD_F32, true, ASK(advantage), 0, MOST, NULL},
     {"old_value", TR_FIELD_F32, true, ASK(old_value), 0, MOST, NULL},
     {"wanted_value", TR_FIELD_F32, true, ASK(wanted_value), 0, MOST, NULL},
+    {"reference", TR_FIELD_F64, true, ASK(reference), 0, MOST, NULL},
+    {"desirable", TR_FIELD_U8, true, ASK(desirable), 0, MOST, NULL},
+    {"z0", TR_FIELD_F64, true, ASK(z0), 0, MOST, NULL},
     {"group_start", TR_FIELD_I64, true, ASK(group_start), 0, MOST, NULL},
     {"group_divisor", TR_FIELD_I64, true, ASK(group_divisor), 0, MOST, NULL},
 };
@@ -54,6 +63,14 @@ static const struct tr_field answer_field[] = {
     {"entropy", TR_FIELD_REAL, false, ANSWER(entropy), -1e300, 1e300, NULL},
     {"value_error", TR_FIELD_REAL, false, ANSWER(value_error), -1e300, 1e300, NULL},
     {"value_mean", TR_FIELD_REAL, false, ANSWER(value_mean), -1e300, 1e300, NULL},
+    {"chosen", TR_FIELD_INT, true, ANSWER(chosen), 0, 1e15, NULL},
+    {"rejected", TR_FIELD_INT, true, ANSWER(rejected), 0, 1e15, NULL},
+    {"chosen_reward", TR_FIELD_REAL, true, ANSWER(chosen_reward), -1e300, 1e300, NULL},
+    {"rejected_reward", TR_FIELD_REAL, true, ANSWER(rejected_reward), -1e300, 1e300,
+     NULL},
+    {"chosen_logp", TR_FIELD_REAL, true, ANSWER(chosen_logp), -1e300, 1e300, NULL},
+    {"rejected_logp", TR_FIELD_REAL, true, ANSWER(rejected_logp), -1e300, 1e300, NULL},
+    {"kl", TR_FIELD_REAL, true, ANSWER(kl), 0, 1e300, NULL},
     {"weights", TR_FIELD_DIGESTS, false, ANSWER(weights), 0, 0, NULL},
 };
 const struct tr_record tr_answer_learn_record = {
@@ -119,6 +136,12 @@ struct tr_ask_learn tr_ask_learn_from(const struct tr_learn_task *task, bool wan
         a.old_value = array(q->old_value, q->T);
         a.wanted_value = array(q->wanted_value, q->T);
     }
+    if (task->objective == TR_LEARN_KTO) {
+        a.kto = task->kto;
+        a.reference = array(q->reference, q->S);
+        a.desirable = array(q->desirable, q->S);
+        a.z0 = array(q->z0, q->groups > 0 ? q->groups : 1);
+    }
     if (q->groups > 0) {
         a.group_start = array(q->group_start, q->groups + 1);
         a.group_divisor = array(q->group_divisor, q->groups);
@@ -152,11 +175,37 @@ static enum tr_status check_lengths(const struct tr_ask_learn *a, struct tr_err 
     return st;
 }
 
+/* What kto alone has: marks are 1 or 0, baselines at least 0, one for each group. */
+static enum tr_status check_kto(const struct tr_ask_learn *a, struct tr_err *err)
+{
+    const uint8_t *mark = a->desirable.at;
+    const double *z0 = a->z0.at;
+    bool kto = a->objective == TR_LEARN_KTO;
+    int64_t S = a->start.count - 1, groups = a->group_divisor.count;
+    enum tr_status st = check_length("reference", &a->reference, kto, S, err);
+    if (st == TR_OK) st = check_length("desirable", &a->desirable, kto, S, err);
+    if (st == TR_OK) st = check_length("z0", &a->z0, kto, groups > 0 ? groups : 1, err);
+    if (st != TR_OK || !kto) return st;
+    if (!(a->kto.beta > 0))
+        return tr_err_set(err, TR_BADMSG, "learn.beta: expected more than 0, found %g",
+                          a->kto.beta);
+    for (int64_t s = 0; s < S; s++)
+        if (mark[s] > 1)
+            return tr_err_set(err, TR_BADMSG, "learn.desirable: %d at %lld is no mark",
+                              mark[s], (long long)s);
+    for (int64_t g = 0; g < a->z0.count; g++)
+        if (z0[g] < 0)
+            return tr_err_set(err, TR_BADMSG, "learn.z0: %g at %lld is below 0", z0[g],
+                              (long long)g);
+    return TR_OK;
+}
+
 static enum tr_status check_groups(const struct tr_ask_learn *a, struct tr_err *err)
 {
     const int64_t *divisor = a->group_divisor.at;
     int64_t S = a->start.count - 1, groups = a->group_divisor.count;
-    bool may = a->objective == TR_LEARN_POLICY || a->objective == TR_LEARN_VALUE;
+    bool may = a->objective == TR_LEARN_POLICY || a->objective == TR_LEARN_VALUE ||
+               a->objective == TR_LEARN_KTO;
     if (groups > 0 && !may)
         return tr_err_set(err, TR_BADMSG, "learn.group_divisor: not for this objective");
     enum tr_status st =
@@ -195,6 +244,7 @@ enum tr_status tr_ask_learn_task(const struct tr_ask_learn *a, int64_t vocab,
     if (st == TR_OK) st = tr_offsets_check("learn", &a->start, a->token.count, 1, err);
     if (st == TR_OK) st = tr_tokens_check("learn.token", &a->token, vocab, err);
     if (st == TR_OK) st = check_groups(a, err);
+    if (st == TR_OK) st = check_kto(a, err);
     if (st == TR_OK) st = check_places(a, vocab, err);
     if (st != TR_OK) return st;
     *task = (struct tr_learn_task){
@@ -202,6 +252,7 @@ enum tr_status tr_ask_learn_task(const struct tr_ask_learn *a, int64_t vocab,
         .divisor = a->divisor,
         .clip = a->clip,
         .ratio_threshold = a->ratio_threshold,
+        .kto = a->kto,
         .update = {.lr = a->lr,
                    .beta1 = a->beta1,
                    .beta2 = a->beta2,
@@ -218,6 +269,9 @@ enum tr_status tr_ask_learn_task(const struct tr_ask_learn *a, int64_t vocab,
                 .advantage = a->advantage.at,
                 .old_value = a->old_value.at,
                 .wanted_value = a->wanted_value.at,
+                .reference = a->reference.at,
+                .desirable = a->desirable.at,
+                .z0 = a->z0.at,
                 .groups = a->group_divisor.count,
                 .group_start = a->group_start.at,
                 .group_divisor = a->group_divisor.at},
@@ -229,9 +283,11 @@ enum tr_status tr_ask_learn_task(const struct tr_ask_learn *a, int64_t vocab,
 
 static bool is_finite(const struct tr_learn_result *r)
 {
-    const double x[] = {r->loss,        r->grad_norm, r->accuracy,      r->ratio,
-                        r->approx_kl,   r->policy_kl, r->clip_fraction, r->entropy,
-                        r->value_error, r->value_mean};
+    const double x[] = {r->loss,          r->grad_norm,     r->accuracy,
+                        r->ratio,         r->approx_kl,     r->policy_kl,
+                        r->clip_fraction, r->entropy,       r->value_error,
+                        r->value_mean,    r->chosen_reward, r->rejected_reward,
+                        r->chosen_logp,   r->rejected_logp, r->kl};
     for (size_t i = 0; i < sizeof x / sizeof *x; i++)
         if (!isfinite(x[i])) return false;
     return true;
@@ -247,6 +303,8 @@ struct tr_answer_learn tr_answer_learn_from(const struct tr_learn_result *r,
         .targets = r->targets,
         .t = r->t,
         .mismatch_bits = r->mismatch_bits,
+        .chosen = r->chosen,
+        .rejected = r->rejected,
     };
     if (a.finite) {
         a.loss = r->loss;
@@ -259,6 +317,11 @@ struct tr_answer_learn tr_answer_learn_from(const struct tr_learn_result *r,
         a.entropy = r->entropy;
         a.value_error = r->value_error;
         a.value_mean = r->value_mean;
+        a.chosen_reward = r->chosen_reward;
+        a.rejected_reward = r->rejected_reward;
+        a.chosen_logp = r->chosen_logp;
+        a.rejected_logp = r->rejected_logp;
+        a.kl = r->kl;
     }
     if (weights) a.weights = tr_digests_one(weights);
     return a;
@@ -282,5 +345,12 @@ struct tr_learn_result tr_answer_learn_result(const struct tr_answer_learn *a)
         .value_error = a->value_error,
         .value_mean = a->value_mean,
         .mismatch_bits = a->mismatch_bits,
+        .chosen = a->chosen,
+        .rejected = a->rejected,
+        .chosen_reward = a->chosen_reward,
+        .rejected_reward = a->rejected_reward,
+        .chosen_logp = a->chosen_logp,
+        .rejected_logp = a->rejected_logp,
+        .kl = a->kl,
     };
 }

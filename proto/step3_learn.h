@@ -20,6 +20,7 @@
 struct tr_ask_learn {
     int objective; /* enum tr_objective */
     double divisor, clip, ratio_threshold;
+    struct tr_kto kto;
     double lr, beta1, beta2, eps, weight_decay, max_grad_norm;
     bool want_digest;
     struct tr_array start;                   /* i64 [S + 1] */
@@ -28,7 +29,10 @@ struct tr_ask_learn {
     struct tr_array read_at;                 /* i64 [S]; pairs */
     struct tr_array old_logp, advantage;     /* f32 [T]; policy */
     struct tr_array old_value, wanted_value; /* f32 [T]; value */
-    struct tr_array group_start;   /* i64 [groups + 1]; policy and value, or none */
+    struct tr_array reference;               /* f64 [S]; kto */
+    struct tr_array desirable;               /* u8 [S]; kto */
+    struct tr_array z0;                      /* f64 [groups], at least one; kto */
+    struct tr_array group_start;   /* i64 [groups + 1]; policy, value and kto, or none */
     struct tr_array group_divisor; /* i64 [groups] */
 };
 
@@ -38,6 +42,8 @@ struct tr_answer_learn {
     int64_t tokens, targets, t, mismatch_bits;
     double accuracy, ratio, approx_kl, policy_kl, clip_fraction, entropy, value_error,
         value_mean;
+    int64_t chosen, rejected;
+    double chosen_reward, rejected_reward, chosen_logp, rejected_logp, kl;
     struct tr_digests weights; /* one, or none if it was not asked for */
 };
 

@@ -15,8 +15,12 @@
  *            of each sequence (an index into [T])
  *   policy   PPO's clipped policy loss of the labels
  *   value    PPO's clipped value loss at the labels
+ *   kto      KTO's loss (kto.h) of marked answers: reference[s] is the summed log-prob of sequence
+ *            s's labels under the reference, desirable[s] its mark, z0 the baseline (one for each
+ *            group). The learner has the policy's sum only after its forward pass, so the step looks at
+ *            the log-probs of a micro-batch before it learns from them
  *
- * Policy and value may have groups: neighbouring sequences with a divisor of their own, for a mean
+ * Policy, value and kto may have groups: neighbouring sequences with a divisor of their own, for a mean
  * of means (group g is sequences group_start[g] .. group_start[g+1]-1). A group whose mean ratio
  * exceeds ratio_threshold adds neither loss nor gradient to the policy's. Groups are part of
  * what is asked; how many sequences go through the model at a time still is not.
@@ -31,6 +35,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "core/learn/kto.h"
+
 enum { TR_UNLABELLED = -100 };
 
 enum tr_objective {
@@ -38,6 +44,7 @@ enum tr_objective {
     TR_LEARN_PAIRS,
     TR_LEARN_POLICY,
     TR_LEARN_VALUE,
+    TR_LEARN_KTO,
 };
 
 /* AdamW and clipping; constant over a run but for lr. */
@@ -54,17 +61,21 @@ struct tr_sequences {
     const int64_t *read_at;                /* [S]; pairs only */
     const float *old_logp, *advantage;     /* [T]; policy only */
     const float *old_value, *wanted_value; /* [T]; value only */
-    int64_t groups;                        /* policy and value; 0: all is divided alike */
-    const int64_t *group_start;            /* [groups + 1] */
-    const int64_t *group_divisor;          /* [groups] */
+    const double *reference;               /* [S]; kto only, as the next two */
+    const uint8_t *desirable;              /* [S]: 1 or 0 */
+    const double *z0;                      /* [groups], or one without groups */
+    int64_t groups;               /* policy, value and kto; 0: all is divided alike */
+    const int64_t *group_start;   /* [groups + 1] */
+    const int64_t *group_divisor; /* [groups] */
 };
 
 struct tr_learn_task {
     enum tr_objective objective;
     struct tr_sequences seq;
-    double divisor;         /* labels, pairs or acting tokens of the whole step */
-    double clip;            /* policy and value: PPO's clip range; <= 0: none */
+    double divisor; /* labels, pairs, acting tokens or examples of the whole step */
+    double clip;    /* policy and value: PPO's clip range; <= 0: none */
     double ratio_threshold; /* policy, of groups; 0: none */
+    struct tr_kto kto;      /* kto only */
     struct tr_update update;
 };
 
@@ -79,6 +90,10 @@ struct tr_learn_result {
     /* policy and value, means over targets */
     double ratio, approx_kl, policy_kl, clip_fraction, entropy, value_error, value_mean;
     int64_t mismatch_bits; /* policy: log-probs whose bits differ from old_logp */
+    /* kto: how many examples of each mark, means over them (0 where there is none), and the mean
+     * of z0 over the groups (quirk 9) */
+    int64_t chosen, rejected;
+    double chosen_reward, rejected_reward, chosen_logp, rejected_logp, kl;
 };
 
 #endif

@@ -17,6 +17,9 @@ static void *take(int64_t n, size_t width)
     return at;
 }
 
+/* Baselines of up to three groups. */
+static const double z0[] = {0.3, 0, 0.8};
+
 static void fill(struct learning *x, int64_t V, uint64_t *seed)
 {
     const struct tr_sequences *q = &x->task.seq;
@@ -30,6 +33,11 @@ static void fill(struct learning *x, int64_t V, uint64_t *seed)
             x->old_value[i] = 0.2F * tiny_real(seed);
             x->wanted_value[i] = tiny_real(seed);
         }
+    for (int64_t s = 0; s < q->S; s++) {
+        double answer = (double)((x->start[s + 1] - x->start[s]) / 2);
+        x->reference[s] = answer * -log((double)V) + (double)tiny_real(seed);
+        x->desirable[s] = s % 3 != 1;
+    }
 }
 
 void learning_open(struct learning *x, enum tr_objective objective, int64_t V, int64_t S,
@@ -51,6 +59,8 @@ void learning_open(struct learning *x, enum tr_objective objective, int64_t V, i
     x->advantage = take(T, sizeof *x->advantage);
     x->old_value = take(T, sizeof *x->old_value);
     x->wanted_value = take(T, sizeof *x->wanted_value);
+    x->reference = take(S, sizeof *x->reference);
+    x->desirable = take(S, sizeof *x->desirable);
     x->task = (struct tr_learn_task){
         .objective = objective,
         .seq = {.S = S,
@@ -62,13 +72,22 @@ void learning_open(struct learning *x, enum tr_objective objective, int64_t V, i
                 .old_logp = x->old_logp,
                 .advantage = x->advantage,
                 .old_value = x->old_value,
-                .wanted_value = x->wanted_value},
+                .wanted_value = x->wanted_value,
+                .reference = x->reference,
+                .desirable = x->desirable,
+                .z0 = z0},
         .clip = 0.2,
+        .kto = {.beta = 0.2,
+                .desirable_weight = 1.5,
+                .undesirable_weight = 0.7,
+                .ftx = 0.3},
         .update = {1e-3, 0.9, 0.999, 1e-8, 0.01, 1.0},
     };
     fill(x, V, &seed);
     for (int64_t i = 0; i < T; i++) targets += x->label[i] != TR_UNLABELLED;
-    x->task.divisor = (double)(objective == TR_LEARN_PAIRS ? S / 2 : targets);
+    x->task.divisor = (double)targets;
+    if (objective == TR_LEARN_PAIRS) x->task.divisor = (double)(S / 2);
+    if (objective == TR_LEARN_KTO) x->task.divisor = (double)S;
 }
 
 void learning_close(struct learning *x)
@@ -81,6 +100,8 @@ void learning_close(struct learning *x)
     free(x->advantage);
     free(x->old_value);
     free(x->wanted_value);
+    free(x->reference);
+    free(x->desirable);
 }
 
 bool learning_learner(const struct learning_way *way, const struct tr_arch *a, bool bf16,

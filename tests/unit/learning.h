@@ -10,6 +10,8 @@ struct learning {
     int64_t *start, *read_at; /* own, as all below; [S + 1], [S] */
     int32_t *token, *label;   /* [T] */
     float *old_logp, *advantage, *old_value, *wanted_value; /* [T] */
+    double *reference;                                      /* [S] */
+    uint8_t *desirable;                                     /* [S] */
 };
 
 /* S sequences of 2 to 70 tokens below V; the first half of each is prompt. S is even. */

@@ -1,5 +1,6 @@
 /* Groups of sequences (task.h): means of means, and groups that teach nothing because their ratio
  * is too large. What must hold is exact, so everything here is compared to the bit. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,11 +12,12 @@
 #include "tests/unit/learning.h"
 #include "tests/unit/tiny.h"
 
-enum { SEQUENCES = 8, GROUPS = 3 };
+enum { SEQUENCES = 8, GROUPS = 3, OBJECTIVES = 3 };
 
 static const int64_t group_start[GROUPS + 1] = {0, 3, 4, 8};
 static const struct learning_way whole = {"whole", NULL, 1, 600, SEQUENCES, false};
-static const enum tr_objective objectives[] = {TR_LEARN_POLICY, TR_LEARN_VALUE};
+static const enum tr_objective objectives[OBJECTIVES] = {TR_LEARN_POLICY, TR_LEARN_VALUE,
+                                                         TR_LEARN_KTO};
 
 static int64_t labels_of(const struct learning *x, int64_t s0, int64_t s1)
 {
@@ -31,8 +33,11 @@ static void open_groups(struct learning *x, enum tr_objective objective,
                         const struct tr_arch *a, int64_t divisor[GROUPS], bool far)
 {
     learning_open(x, objective, a->V, SEQUENCES, 31);
-    for (int64_t g = 0; g < GROUPS; g++)
-        divisor[g] = GROUPS * labels_of(x, group_start[g], group_start[g + 1]);
+    for (int64_t g = 0; g < GROUPS; g++) {
+        int64_t s0 = group_start[g], s1 = group_start[g + 1];
+        divisor[g] =
+            GROUPS * (objective == TR_LEARN_KTO ? s1 - s0 : labels_of(x, s0, s1));
+    }
     x->task.seq.groups = GROUPS;
     x->task.seq.group_start = group_start;
     x->task.seq.group_divisor = divisor;
@@ -70,7 +75,7 @@ static void ways_of_computing_change_no_bit(void **state)
         {"scalar", "scalar", 1, 600, SEQUENCES, false},
     };
     const struct tr_arch *a = &tiny_archs[0].arch;
-    for (size_t o = 0; o < 2; o++)
+    for (size_t o = 0; o < OBJECTIVES; o++)
         for (int far = 0; far < 2; far++) {
             struct learning x;
             struct tr_learn_result want, got;
@@ -96,7 +101,7 @@ static void one_group_is_none(void **state)
     (void)state;
     static const int64_t all[2] = {0, SEQUENCES};
     const struct tr_arch *a = &tiny_archs[0].arch;
-    for (size_t o = 0; o < 2; o++) {
+    for (size_t o = 0; o < OBJECTIVES; o++) {
         struct learning x;
         struct tr_learn_result want, got;
         size_t bytes = 0;
@@ -145,6 +150,51 @@ static void a_far_group_teaches_nothing(void **state)
     learning_close(&x);
 }
 
+/* kto: a group has its own baseline and its own mean over desirable answers, so two micro-batches
+ * of the peer, each by itself, sum to the step. */
+static void groups_of_kto_are_steps_of_their_own(void **state)
+{
+    (void)state;
+    static const int64_t start[3] = {0, 3, SEQUENCES}, divisor[2] = {6, 10};
+    static const double z0[2] = {0.4, 0.9};
+    const struct tr_arch *a = &tiny_archs[0].arch;
+    struct learning x;
+    struct tr_learn_result both, one[2];
+    size_t bytes = 0;
+    learning_open(&x, TR_LEARN_KTO, a->V, SEQUENCES, 31);
+    x.task.seq.groups = 2;
+    x.task.seq.group_start = start;
+    x.task.seq.group_divisor = divisor;
+    x.task.seq.z0 = z0;
+    free(gradient(&whole, a, &x, &both, &bytes));
+    for (int g = 0; g < 2; g++) {
+        struct learning part = x;
+        int64_t base = x.start[start[g]], first[SEQUENCES + 1];
+        for (int64_t s = start[g]; s <= start[g + 1]; s++)
+            first[s - start[g]] = x.start[s] - base;
+        struct tr_sequences *q = &part.task.seq;
+        q->groups = 0;
+        q->S = start[g + 1] - start[g];
+        q->T = x.start[start[g + 1]] - base;
+        q->start = first;
+        q->token += base;
+        q->label += base;
+        q->reference += start[g];
+        q->desirable += start[g];
+        q->z0 += g;
+        part.task.divisor = (double)q->S;
+        free(gradient(&whole, a, &part, &one[g], &bytes));
+        assert_true(one[g].kl == z0[g]);
+    }
+    double mean = (one[0].loss + one[1].loss) / 2;
+    if (!(fabs(both.loss - mean) < 1e-12 * mean))
+        fail_msg("%a, want %a", both.loss, mean);
+    assert_true(fabs(both.kl - 0.65) < 1e-15);
+    assert_int_equal(both.chosen, one[0].chosen + one[1].chosen);
+    assert_int_equal(both.chosen + both.rejected, SEQUENCES);
+    learning_close(&x);
+}
+
 static void malformed_groups_are_refused(void **state)
 {
     (void)state;
@@ -182,6 +232,7 @@ int main(void)
         cmocka_unit_test(ways_of_computing_change_no_bit),
         cmocka_unit_test(one_group_is_none),
         cmocka_unit_test(a_far_group_teaches_nothing),
+        cmocka_unit_test(groups_of_kto_are_steps_of_their_own),
         cmocka_unit_test(malformed_groups_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -32,10 +32,10 @@ void *__wrap_calloc(size_t n, size_t size)
     return __real_calloc(n, size);
 }
 
-enum { SEQUENCES = 8, STEPS = 3 };
+enum { SEQUENCES = 8, STEPS = 3, OBJECTIVES = 5 };
 
-static const enum tr_objective objectives[] = {TR_LEARN_TOKENS, TR_LEARN_PAIRS,
-                                               TR_LEARN_POLICY, TR_LEARN_VALUE};
+static const enum tr_objective objectives[OBJECTIVES] = {
+    TR_LEARN_TOKENS, TR_LEARN_PAIRS, TR_LEARN_POLICY, TR_LEARN_VALUE, TR_LEARN_KTO};
 
 static const struct learning_way whole = {"whole", NULL, 1, 600, SEQUENCES, false};
 
@@ -84,7 +84,7 @@ static void ways_of_computing_change_no_bit(void **state)
         {"avx512", "avx512", 2, 300, 4, false},
     };
     for (int a = 0; a < tiny_arch_count; a++)
-        for (size_t o = 0; o < 4; o++) {
+        for (size_t o = 0; o < OBJECTIVES; o++) {
             struct tr_digest want, got;
             double loss[STEPS], other[STEPS];
             const struct tr_arch *arch = &tiny_archs[a].arch;
@@ -122,7 +122,7 @@ static void gradients_are_the_slopes_of_the_losses(void **state)
 {
     (void)state;
     for (int a = 0; a < tiny_arch_count; a++)
-        for (size_t o = 0; o < 4; o++) {
+        for (size_t o = 0; o < OBJECTIVES; o++) {
             struct tr_exec ex;
             struct tr_learner *l = NULL;
             struct learning x;
@@ -196,8 +196,9 @@ static void tensors_without_a_part_are_left_alone(void **state)
         {TR_LEARN_POLICY, "v_head.summary.bias", "model.norm.weight"},
         {TR_LEARN_PAIRS, "lm_head.weight", "v_head.summary.weight"},
         {TR_LEARN_VALUE, "lm_head.weight", "v_head.summary.bias"},
+        {TR_LEARN_KTO, "v_head.summary.weight", "model.norm.weight"},
     };
-    for (size_t i = 0; i < 4; i++)
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         for (int a = 0; a < tiny_arch_count; a++) {
             struct tr_exec ex;
             struct tr_learner *l = NULL;
@@ -226,7 +227,7 @@ static void a_step_allocates_nothing(void **state)
 {
     (void)state;
     static const struct learning_way way = {"two at a time", NULL, 2, 200, 2, true};
-    for (size_t o = 0; o < 4; o++) {
+    for (size_t o = 0; o < OBJECTIVES; o++) {
         struct tr_exec ex;
         struct tr_learner *l = NULL;
         struct learning x;

@@ -188,13 +188,52 @@ static void judge_asks_are_checked(void **state)
     assert_int_equal(tr_judge_numbers(TR_UNIT_LOGPROB, &rows[0].ask), 3);
 }
 
+/* What kto alone has came back; what it may not be is refused. */
+static void check_kto(const struct tr_ask_learn *good, const struct tr_learn_task *back)
+{
+    static const double below[] = {0.5, -1e-9};
+    static const uint8_t no_mark[] = {0, 2};
+    struct tr_ask_learn bad[5];
+    struct tr_learn_task task;
+    assert_true(back->kto.beta == 0.1 && back->kto.desirable_weight == 1 &&
+                back->kto.undesirable_weight == 2 && back->kto.ftx == 0.5);
+    assert_true(back->seq.reference[0] == -3.5 && back->seq.reference[1] == -1e-300);
+    assert_true(back->seq.desirable[0] == 1 && back->seq.desirable[1] == 0);
+    assert_true(back->seq.z0[1] == 0.25);
+    for (size_t i = 0; i < 5; i++) bad[i] = *good;
+    bad[0].kto.beta = 0;
+    bad[1].desirable = (struct tr_array){no_mark, 2};
+    bad[2].z0 = (struct tr_array){below, 2};
+    bad[3].z0.count = 1;
+    bad[4].reference.count = 1;
+    for (size_t i = 0; i < 5; i++)
+        if (tr_ask_learn_task(&bad[i], 10, &task, NULL) != TR_BADMSG) fail_msg("%zu", i);
+}
+
+/* Groups came back; an empty one and a missing one are refused. */
+static void check_groups(const struct tr_ask_learn *good,
+                         const struct tr_learn_task *back)
+{
+    static const int64_t wrong[] = {2, 0};
+    struct tr_ask_learn bad = *good;
+    struct tr_learn_task task;
+    assert_int_equal(back->seq.group_start[1], 1);
+    assert_int_equal(back->seq.group_divisor[1], 4);
+    for (int64_t n = 1; n <= 2; n++) {
+        bad.group_divisor = (struct tr_array){wrong, n};
+        assert_int_equal(tr_ask_learn_task(&bad, 10, &task, NULL), TR_BADMSG);
+    }
+}
+
 /* A task goes out, comes back, and is the same; what does not belong to it is refused. */
 static void a_task_travels(void **state)
 {
     (void)state;
     static const int32_t labels[] = {TR_UNLABELLED, 6, TR_UNLABELLED, 8, 9};
     static const int64_t read_at[] = {1, 4};
-    static const int64_t groups[] = {0, 1, 2}, divisors[] = {2, 4}, wrong[] = {2, 0};
+    static const int64_t groups[] = {0, 1, 2}, divisors[] = {2, 4};
+    static const double reference[] = {-3.5, -1e-300}, z0[] = {0, 0.25};
+    static const uint8_t marks[] = {1, 0};
     struct tr_learn_task task = {
         .seq = {.S = 2,
                 .T = 5,
@@ -206,15 +245,19 @@ static void a_task_travels(void **state)
                 .advantage = reals,
                 .old_value = reals,
                 .wanted_value = reals,
+                .reference = reference,
+                .desirable = marks,
+                .z0 = z0,
                 .group_start = groups,
                 .group_divisor = divisors},
         .divisor = 3,
         .clip = 0.2,
         .ratio_threshold = 10,
+        .kto = {.beta = 0.1, .desirable_weight = 1, .undesirable_weight = 2, .ftx = 0.5},
         .update =
             {.lr = 1e-5, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .max_grad_norm = 1},
     };
-    for (int o = TR_LEARN_TOKENS; o <= TR_LEARN_VALUE; o++) {
+    for (int o = TR_LEARN_TOKENS; o <= TR_LEARN_KTO; o++) {
         struct tr_content content;
         struct tr_ask_learn ask, got;
         struct tr_learn_task back;
@@ -222,7 +265,7 @@ static void a_task_travels(void **state)
         struct tr_err err = {0};
         int64_t unknown = 0;
         task.objective = (enum tr_objective)o;
-        task.seq.groups = o == TR_LEARN_POLICY || o == TR_LEARN_VALUE ? 2 : 0;
+        task.seq.groups = o >= TR_LEARN_POLICY ? 2 : 0;
         ask = tr_ask_learn_from(&task, true);
         assert_int_equal(
             tr_content_encode(&tr_ask_learn_record, &needs, &ask, &content, NULL), TR_OK);
@@ -238,21 +281,47 @@ static void a_task_travels(void **state)
         assert_int_equal(back.seq.old_logp != NULL, o == TR_LEARN_POLICY);
         assert_int_equal(back.seq.wanted_value != NULL, o == TR_LEARN_VALUE);
         assert_int_equal(back.seq.groups, task.seq.groups);
+        assert_int_equal(back.seq.z0 != NULL, o == TR_LEARN_KTO);
+        if (o == TR_LEARN_KTO) check_kto(&got, &back);
         assert_true(back.ratio_threshold == 10);
-        if (back.seq.groups) {
-            assert_int_equal(back.seq.group_start[1], 1);
-            assert_int_equal(back.seq.group_divisor[1], 4);
-            got.group_divisor = (struct tr_array){wrong, 2};
-            assert_int_equal(tr_ask_learn_task(&got, 10, &back, &err), TR_BADMSG);
-            got.group_divisor = (struct tr_array){wrong, 1};
-            assert_int_equal(tr_ask_learn_task(&got, 10, &back, &err), TR_BADMSG);
-            got.group_divisor = (struct tr_array){divisors, 2};
-        }
+        if (back.seq.groups) check_groups(&got, &back);
         got.old_logp =
             o == TR_LEARN_POLICY ? (struct tr_array){0} : (struct tr_array){reals, 5};
         assert_int_equal(tr_ask_learn_task(&got, 10, &back, &err), TR_BADMSG);
         tr_content_fini(&content);
     }
+}
+
+static void a_result_travels(void **state)
+{
+    (void)state;
+    struct tr_digests none = {.n = 0};
+    struct tr_learn_result r = {.loss = 0.5,
+                                .grad_norm = 2,
+                                .tokens = 9,
+                                .targets = 4,
+                                .t = 1,
+                                .chosen = 3,
+                                .rejected = 1,
+                                .chosen_reward = 0.25,
+                                .rejected_reward = -0.5,
+                                .chosen_logp = -40,
+                                .rejected_logp = -50,
+                                .kl = 0.125};
+    struct tr_answer_learn a = tr_answer_learn_from(&r, NULL), got;
+    struct tr_content c;
+    int64_t unknown = 0;
+    assert_int_equal(tr_content_encode(&tr_answer_learn_record, &none, &a, &c, NULL),
+                     TR_OK);
+    assert_int_equal(tr_content_decode(&c, &tr_answer_learn_record, &got, &unknown, NULL),
+                     TR_OK);
+    struct tr_learn_result back = tr_answer_learn_result(&got);
+    assert_true(back.loss == r.loss && back.grad_norm == r.grad_norm && back.t == r.t);
+    assert_true(back.chosen == 3 && back.rejected == 1 && back.kl == 0.125);
+    assert_true(back.chosen_reward == 0.25 && back.rejected_reward == -0.5);
+    assert_true(back.chosen_logp == -40 && back.rejected_logp == -50);
+    assert_true(back.tokens == 9 && back.targets == 4 && !back.skipped);
+    tr_content_fini(&c);
 }
 
 /* A skipped step's numbers are not finite; the wire carries none of those. */
@@ -271,6 +340,9 @@ static void numbers_that_are_not_finite_are_refused(void **state)
 {
     (void)state;
     const float bad[] = {1, NAN}, worse[] = {-INFINITY};
+    const double worst[] = {0, NAN};
+    const struct tr_field wide_field = {"z0", TR_FIELD_F64, false, 0, 0, 9, NULL};
+    const struct tr_record wide = {"wide", sizeof(struct tr_array), 1, &wide_field};
     struct tr_digests none = {.n = 0};
     struct tr_answer_judge a[] = {{{bad, 2}}, {{worse, 1}}}, got;
     for (int i = 0; i < 2; i++) {
@@ -281,6 +353,17 @@ static void numbers_that_are_not_finite_are_refused(void **state)
         assert_int_equal(
             tr_content_decode(&c, &tr_answer_score_record, &got, &unknown, NULL),
             TR_BADMSG);
+        tr_content_fini(&c);
+    }
+    struct tr_array x = {worst, 2};
+    for (int i = 0; i < 2; i++) { /* the first element alone is a number */
+        struct tr_content c;
+        int64_t unknown = 0;
+        x.count = 2 - i;
+        assert_int_equal(tr_content_encode(&wide, &none, &x, &c, NULL), TR_OK);
+        assert_int_equal(tr_content_decode(&c, &wide, &x, &unknown, NULL),
+                         i ? TR_OK : TR_BADMSG);
+        x.at = worst;
         tr_content_fini(&c);
     }
 }
@@ -532,6 +615,7 @@ int main(void)
         cmocka_unit_test(an_id_is_that_of_the_content),
         cmocka_unit_test(judge_asks_are_checked),
         cmocka_unit_test(a_task_travels),
+        cmocka_unit_test(a_result_travels),
         cmocka_unit_test(a_skipped_step_travels),
         cmocka_unit_test(numbers_that_are_not_finite_are_refused),
         cmocka_unit_test(values_outside_their_range_do_not_leave),
