@@ -196,7 +196,7 @@ static enum tr_status prepare(struct critic_case *c, const char *at, const char 
                               struct tr_err *err)
 {
     struct tr_ppo_metrics m;
-    double e = 0;
+    double e;
     judge_into(c, at, r, POLICY, TR_UNIT_LOGPROB, OF(logp));
     judge_into(c, at, r, REFERENCE, TR_UNIT_LOGPROB, OF(ref));
     judge_into(c, at, r, CRITIC, TR_UNIT_VALUE, OF(value));
@@ -213,8 +213,8 @@ static enum tr_status prepare(struct critic_case *c, const char *at, const char 
         compare(c, at, prefix, "rewards_whitened", r, OF(reward));
     compare(c, at, prefix, "advantages", r, OF(advantage));
     compare(c, at, prefix, "returns", r, OF(returns));
-    keep(&e, m.kl_coef, step, "kl_coef_before");
-    keep(&e, c->state.kl_coef, step, "kl_coef_after");
+    e = fabs(m.kl_coef / number(step, "kl_coef_before") - 1);
+    e = fmax(e, fabs(c->state.kl_coef / number(step, "kl_coef_after") - 1));
     tell(c, at, "kl_coef", e, 1e-6);
     tell(c, at, "kl_measured", tr_ppo_off(m.kl, json_object_get(step, "kl_measured")),
          2e-4);

@@ -51,10 +51,10 @@ int64_t *tr_golden_ids(struct tr_golden *g, const char *name, const struct tr_st
  * case names: "F1/given". */
 typedef void tr_golden_family(struct tr_golden *g, const char *part, const char *name);
 tr_golden_family tr_golden_f0, tr_golden_f1, tr_golden_f2, tr_golden_f3, tr_golden_f4,
-    tr_golden_f7, tr_golden_f8, tr_golden_f9, tr_golden_f10;
+    tr_golden_f5, tr_golden_f7, tr_golden_f8, tr_golden_f9, tr_golden_f10;
 
-/* Parts of F10 that have a source of their own. */
-tr_golden_family tr_golden_f10_critic;
+/* Parts that have a source of their own. */
+tr_golden_family tr_golden_f5_standalone, tr_golden_f10_critic;
 
 /* DIR/../golden.json: formulas alone. */
 void tr_golden_vectors(struct tr_golden *g, const char *path);

@@ -18,7 +18,6 @@ static const struct {
     {"F3/*(a tokenizer that is not in this folder)", "a folder that has the tokenizer"},
     {"F4/*/dpo*", "the DPO stage"},
     {"F4/*/kto*", "the KTO stage"},
-    {"F5/*", "the PPO stage"},
     {"F6/*", "LoRA"},
     {"F9/*/*lora*", "LoRA"},
     {"F9/*/dpo*", "the DPO stage"},

@@ -16,7 +16,7 @@ static const struct {
     tr_golden_family *run; /* NULL: every case is later */
 } families[] = {
     {"F0", tr_golden_f0}, {"F1", tr_golden_f1},   {"F2", tr_golden_f2},
-    {"F3", tr_golden_f3}, {"F4", tr_golden_f4},   {"F5", NULL},
+    {"F3", tr_golden_f3}, {"F4", tr_golden_f4},   {"F5", tr_golden_f5},
     {"F6", NULL},         {"F7", tr_golden_f7},   {"F8", tr_golden_f8},
     {"F9", tr_golden_f9}, {"F10", tr_golden_f10},
 };

@@ -182,8 +182,28 @@ static double ppo_row(const json_t *o, size_t i, float *advantage, int64_t *n)
     return fmax(e, tr_golden_abs(advantage, want, *n));
 }
 
+/* Both losses of row i; *kl adds up over the rows. */
+static void ppo_losses(const json_t *o, size_t i, const float *advantage,
+                       struct tr_ppo_sums *policy, struct tr_ppo_sums *value, double *kl)
+{
+    float x[MOST], old[MOST], ref[MOST], v[MOST], v_old[MOST], returns[MOST];
+    int64_t n = masked(o, "logp_new", i, x);
+    masked(o, "logp_old", i, old);
+    masked(o, "logp_ref", i, ref);
+    masked(o, "value_new", i, v);
+    masked(o, "value_old", i, v_old);
+    masked(o, "returns", i, returns);
+    for (int64_t t = 0; t < n; t++) {
+        tr_ppo_policy(policy, 0.2, 1, x[t], old[t], advantage[t]);
+        tr_ppo_value(value, 0.2, 1, v[t], v_old[t], returns[t]);
+        *kl += (double)old[t] - (double)ref[t];
+    }
+}
+
 static double ppo(const struct tr_golden *g, const json_t *o)
 {
+    struct tr_ppo_sums policy = {0}, value = {0};
+    double kl = 0;
     float advantage[MOST];
     float want[MOST];
     int64_t n = 0;
@@ -197,7 +217,16 @@ static double ppo(const struct tr_golden *g, const json_t *o)
     }
     tr_whiten(advantage, n, false);
     int64_t at = 0;
-    for (size_t i = 0; i < rows; i++) at += masked(o, "adv_white", i, want + at);
+    for (size_t i = 0; i < rows; i++) {
+        ppo_losses(o, i, advantage + at, &policy, &value, &kl);
+        at += masked(o, "adv_white", i, want + at);
+    }
+    double L_p = policy.loss / (double)n, L_v = value.loss / (double)n;
+    e = worse(e, L_p, number(o, "L_p"));
+    e = worse(e, L_v, number(o, "L_v"));
+    e = worse(e, L_p + 0.1 * L_v, number(o, "loss"));
+    e = worse(e, policy.ratio / (double)n, number(o, "mean_ratio"));
+    e = worse(e, kl / (double)rows, number(o, "K"));
     return fmax(e, tr_golden_abs(advantage, want, n));
 }
 
