@@ -16,8 +16,8 @@
 #include "core/base/file.h"
 
 enum {
-    PAGE_BYTES = 8192,
-    LOG_PAGES = 8192, /* 64 MiB written ahead before they are folded into the file */
+    PAGE_BYTES = 4096,
+    LOG_PAGES = 16384, /* 64 MiB written ahead before they are folded into the file */
     LOG_BYTES = 64 << 20,
     CACHE_KIB = 16 * 1024,
 };
@@ -214,7 +214,7 @@ static long holder_of(const char *path)
     return found;
 }
 
-static enum tr_status in_use(const char *path, struct tr_err *err)
+enum tr_status tr_journal_in_use(const char *path, struct tr_err *err)
 {
     long pid = holder_of(path);
     if (pid > 0)
@@ -232,7 +232,7 @@ static enum tr_status ask_int(struct tr_journal *j, const char *sql, int64_t *ou
     if (rc == SQLITE_ROW) *out = sqlite3_column_int64(q, 0);
     enum tr_status st = TR_OK;
     if ((rc & 0xff) == SQLITE_BUSY)
-        st = in_use(j->path, err);
+        st = tr_journal_in_use(j->path, err);
     else if (rc != SQLITE_ROW)
         st = tr_journal_fail(j, "open", err);
     sqlite3_finalize(q);
@@ -302,7 +302,7 @@ static enum tr_status create(struct tr_journal *j, const struct tr_journal_meta 
 }
 
 /* The name of the file should outlive a loss of power as well. */
-static enum tr_status sync_folder(const char *path, struct tr_err *err)
+enum tr_status tr_journal_sync_folder(const char *path, struct tr_err *err)
 {
     char folder[JOURNAL_PATH];
     const char *slash = strrchr(path, '/');
@@ -399,7 +399,7 @@ static enum tr_status settle(struct tr_journal *j, struct tr_err *err)
         "PRAGMA cache_size = -%d; PRAGMA temp_store = MEMORY;",
         PAGE_BYTES, LOG_PAGES, LOG_BYTES, CACHE_KIB);
     int rc = sqlite3_exec(j->db, sql, NULL, NULL, NULL);
-    if ((rc & 0xff) == SQLITE_BUSY) return in_use(j->path, err);
+    if ((rc & 0xff) == SQLITE_BUSY) return tr_journal_in_use(j->path, err);
     if (rc != SQLITE_OK) return tr_journal_fail(j, "open", err);
     enum tr_status st = TR_OK;
     rc = sqlite3_prepare_v2(j->db, "PRAGMA journal_mode", -1, &q, NULL);
@@ -422,7 +422,7 @@ static enum tr_status open_steps(struct tr_journal *j,
         st = tr_err_set(err, TR_BADARG, "%s is empty, no journal", j->path);
     if (st == TR_OK) st = settle(j, err);
     if (st == TR_OK && empty) st = create(j, fresh, err);
-    if (st == TR_OK && empty) st = sync_folder(j->path, err);
+    if (st == TR_OK && empty) st = tr_journal_sync_folder(j->path, err);
     return st == TR_OK ? tr_journal_load(j, err) : st;
 }
 

@@ -105,10 +105,16 @@ struct tr_journal_rollout { /* one answer, judged; borrows */
 };
 
 /* The step after the last one (any step for a new file), in one transaction with its rollouts and
- * with all that was kept before; answers kept for it are forgotten. Visible to find after TR_OK only. */
+ * with all that was kept before; answers kept for it are forgotten. */
 enum tr_status tr_journal_commit(struct tr_journal *j, const struct tr_journal_step *step,
                                  const struct tr_journal_rollout *rollout, int64_t n,
                                  struct tr_err *err);
+/* What an evaluation after this step found, instead of what an earlier one of the same step did; with
+ * the next flush or commit. */
+enum tr_status tr_journal_evaluate(struct tr_journal *j, int64_t step,
+                                   const char *metrics,
+                                   const struct tr_journal_rollout *rollout, int64_t n,
+                                   struct tr_err *err);
 /* TR_AGAIN when there is none. Texts are borrowed until the next call. */
 enum tr_status tr_journal_last(struct tr_journal *j, struct tr_journal_step *out,
                                struct tr_err *err);
@@ -184,5 +190,28 @@ enum tr_status tr_journal_worker(struct tr_journal *j, const struct tr_journal_w
 /* A counter: what this process has counted since it opened the file, added to what was there then. */
 enum tr_status tr_journal_count(struct tr_journal *j, const char *name,
                                 int64_t since_open, struct tr_err *err);
+
+/* ---- for people ---- */
+
+/* Opens path for reading while no coordinator has it, after a kill -9 as well; neither the file nor
+ * anything beside it is written. The caller owns *out (tr_journal_close), and calls nothing that
+ * writes. TR_BADARG: as tr_journal_open. */
+enum tr_status tr_journal_look(const char *path, struct tr_journal **out,
+                               struct tr_err *err);
+
+/* What is asked, as one line of JSON into out (initialised by the caller with its limit). argument: a
+ * JSON object, or "". docs/journal.md has the answers.
+ *   status                                               where the run is
+ *   steps, evaluations  {"after": -1, "count": 1000}     metrics, by step
+ *   rollouts  {"step": last, "eval": false, "first": 0, "count": 1000, "numbers": false}
+ *   events    {"count": 100}     swaps  {"after": 0, "count": 1000}
+ *   snapshot-db  {"to": PATH}                            a copy of the file
+ * TR_BADARG: no such question, or a wrong argument. */
+enum tr_status tr_journal_report(struct tr_journal *j, const char *what,
+                                 const char *argument, struct tr_buf *out,
+                                 struct tr_err *err);
+
+/* A copy of the whole file that any SQLite reads, written aside and renamed. Flushes. */
+enum tr_status tr_journal_copy(struct tr_journal *j, const char *to, struct tr_err *err);
 
 #endif

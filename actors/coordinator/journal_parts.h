@@ -62,6 +62,10 @@ enum tr_status tr_journal_begin(struct tr_journal *j, struct tr_err *err);
 /* A transaction of its own, whose end waits for the disk. */
 enum tr_status tr_journal_begin_durable(struct tr_journal *j, struct tr_err *err);
 enum tr_status tr_journal_end_durable(struct tr_journal *j, struct tr_err *err);
+/* TR_BADARG that says, where it can be told, which process has the file. */
+enum tr_status tr_journal_in_use(const char *path, struct tr_err *err);
+/* The folder that path lies in, so that its name lasts. */
+enum tr_status tr_journal_sync_folder(const char *path, struct tr_err *err);
 /* Meta, last step. The file is ours. */
 enum tr_status tr_journal_load(struct tr_journal *j, struct tr_err *err);
 /* TR_BADARG unless the file is a journal of this schema; *empty: it holds nothing at all. */
@@ -80,13 +84,19 @@ int tr_journal_bind_text(sqlite3_stmt *q, int at, const char *text);
 /* Text of a column, "" for NULL; borrowed until the reset. */
 const char *tr_journal_column_text(sqlite3_stmt *q, int at);
 
+/* The step in a row of its columns, its seal checked; the texts are j's. */
+enum tr_status tr_journal_take_step(struct tr_journal *j, sqlite3_stmt *q,
+                                    struct tr_journal_step *out, struct tr_err *err);
+
 /* ---- seals: SHA-256 over the fields of a row, in the order of docs/journal.md ---- */
 
 void tr_journal_seal_real(struct tr_hash *h, double x);
 void tr_journal_seal_bytes(struct tr_hash *h, const void *at, size_t size);
 struct tr_digest tr_journal_seal_step(struct tr_hash *h, const struct tr_journal_step *s,
                                       int64_t rollouts);
-struct tr_digest tr_journal_seal_rollout(struct tr_hash *h, int64_t step,
+struct tr_digest tr_journal_seal_evaluation(struct tr_hash *h, int64_t step, double at,
+                                            int64_t rollouts, const char *metrics);
+struct tr_digest tr_journal_seal_rollout(struct tr_hash *h, int64_t step, bool eval,
                                          const struct tr_journal_rollout *r);
 
 #endif

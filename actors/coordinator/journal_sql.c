@@ -9,17 +9,21 @@ const char tr_journal_schema[] =
     " policy_lineage BLOB, policy_weights BLOB, critic_lineage BLOB, critic_weights BLOB,"
     " seal BLOB NOT NULL) STRICT;"
 
+    "CREATE TABLE evaluations ("
+    " step INTEGER PRIMARY KEY, at REAL NOT NULL, rollouts INTEGER NOT NULL,"
+    " metrics TEXT NOT NULL, seal BLOB NOT NULL) STRICT;"
+
     "CREATE TABLE rollouts ("
-    " id INTEGER PRIMARY KEY, step INTEGER NOT NULL, sample INTEGER NOT NULL,"
-    " prompt INTEGER NOT NULL, score REAL NOT NULL, kl REAL NOT NULL,"
+    " id INTEGER PRIMARY KEY, step INTEGER NOT NULL, eval INTEGER NOT NULL,"
+    " sample INTEGER NOT NULL, prompt INTEGER NOT NULL, score REAL NOT NULL, kl REAL NOT NULL,"
     " stopped INTEGER NOT NULL, policy BLOB, seal BLOB NOT NULL,"
     " prompt_ids BLOB NOT NULL, answer_ids BLOB NOT NULL, logprobs BLOB NOT NULL,"
-    " ref_logprobs BLOB, vals BLOB, UNIQUE (step, sample)) STRICT;"
+    " ref_logprobs BLOB, vals BLOB, UNIQUE (step, eval, sample)) STRICT;"
 
     "CREATE TABLE scores ("
-    " step INTEGER NOT NULL, sample INTEGER NOT NULL, slot TEXT NOT NULL,"
-    " score REAL NOT NULL, weight REAL NOT NULL, digest BLOB,"
-    " PRIMARY KEY (step, sample, slot)) STRICT, WITHOUT ROWID;"
+    " step INTEGER NOT NULL, eval INTEGER NOT NULL, sample INTEGER NOT NULL,"
+    " place INTEGER NOT NULL, slot TEXT NOT NULL, score REAL NOT NULL, weight REAL NOT NULL, digest BLOB,"
+    " PRIMARY KEY (step, eval, sample, place)) STRICT, WITHOUT ROWID;"
 
     "CREATE TABLE answers ("
     " seq INTEGER PRIMARY KEY, unit BLOB NOT NULL UNIQUE, kind TEXT NOT NULL,"
@@ -87,11 +91,16 @@ const char *const tr_journal_sql[SQL_STATEMENTS] = {
     [SQL_STEP_AFTER] =
         "SELECT " STEP_COLUMNS " FROM steps WHERE step > ? ORDER BY step LIMIT 1",
     [SQL_ROLLOUT] =
-        "INSERT INTO rollouts (step, sample, prompt, score, kl, stopped, policy, seal,"
+        "INSERT INTO rollouts (step, eval, sample, prompt, score, kl, stopped, policy, seal,"
         " prompt_ids, answer_ids, logprobs, ref_logprobs, vals)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    [SQL_SCORE] = "INSERT INTO scores (step, sample, slot, score, weight, digest)"
-                  " VALUES (?, ?, ?, ?, ?, ?)",
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    [SQL_SCORE] =
+        "INSERT INTO scores (step, eval, sample, place, slot, score, weight, digest)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    [SQL_EVALUATION] = "INSERT OR REPLACE INTO evaluations (step, at, rollouts, metrics,"
+                       " seal) VALUES (?, ?, ?, ?, ?)",
+    [SQL_EVAL_ROLLOUTS] = "DELETE FROM rollouts WHERE step = ? AND eval = 1",
+    [SQL_EVAL_SCORES] = "DELETE FROM scores WHERE step = ? AND eval = 1",
 
     [SQL_SWAP] = "INSERT INTO swaps (kind, at_step, slots, asked) VALUES (?, ?, ?, ?)",
     [SQL_SWAP_APPLY] = "UPDATE swaps SET applied_step = ?, applied = ?"
@@ -136,4 +145,37 @@ const char *const tr_journal_sql[SQL_STATEMENTS] = {
     [SQL_COUNTER_READ] = "SELECT value FROM counters WHERE name = ?",
     [SQL_META] = "INSERT INTO meta (key, value) VALUES (?, ?)",
     [SQL_META_READ] = "SELECT value FROM meta WHERE key = ?",
+
+    [SQL_SEE_PACE] = "SELECT count(*), max(at) - min(at), min(step) FROM"
+                     " (SELECT step, at FROM steps ORDER BY step DESC LIMIT 21)",
+    [SQL_SEE_TOKENS] = "SELECT total(length(answer_ids)) / 4 FROM rollouts"
+                       " WHERE step > ? AND eval = 0",
+    [SQL_SEE_KEPT] = "SELECT (SELECT count(*) FROM answers),"
+                     " (SELECT count(*) FROM learn), (SELECT count(*) FROM rollouts)",
+    [SQL_SEE_WORKERS] =
+        "SELECT instance, role, slot, host, isa, state, threads, answered,"
+        " busy_seconds, joined, at FROM workers"
+        " ORDER BY role, slot, instance LIMIT 1000",
+    [SQL_SEE_COUNTERS] = "SELECT name, value FROM counters ORDER BY name",
+    [SQL_SEE_SNAPSHOTS] =
+        "SELECT role, step, lineage, folder, at FROM snapshots ORDER BY id",
+    [SQL_SEE_SWAPS] = "SELECT id, kind, at_step, applied_step, asked, applied, slots"
+                      " FROM swaps WHERE id > ? ORDER BY id LIMIT ?",
+    [SQL_SEE_EVENTS] = "SELECT id, at, role, instance, kind, text FROM"
+                       " (SELECT * FROM events ORDER BY id DESC LIMIT ?) ORDER BY id",
+    [SQL_SEE_STEPS] =
+        "SELECT " STEP_COLUMNS " FROM steps WHERE step > ? ORDER BY step LIMIT ?",
+    [SQL_SEE_EVALUATIONS] = "SELECT step, at, rollouts, metrics, seal FROM evaluations"
+                            " WHERE step > ? ORDER BY step LIMIT ?",
+    [SQL_SEE_LAST_ROLLOUT] = "SELECT max(step) FROM rollouts WHERE eval = ?",
+    [SQL_SEE_ROLLOUT_COUNT] =
+        "SELECT CASE WHEN ?2 THEN (SELECT rollouts FROM evaluations WHERE step = ?1)"
+        " ELSE (SELECT rollouts FROM steps WHERE step = ?1) END,"
+        " (SELECT count(*) FROM rollouts WHERE step = ?1 AND eval = ?2)",
+    [SQL_SEE_ROLLOUTS] =
+        "SELECT sample, prompt, score, kl, stopped, policy, seal, prompt_ids, answer_ids,"
+        " logprobs, ref_logprobs, vals FROM rollouts"
+        " WHERE step = ? AND eval = ? AND sample >= ? ORDER BY sample LIMIT ?",
+    [SQL_SEE_SCORES] = "SELECT slot, score, weight, digest FROM scores"
+                       " WHERE step = ? AND eval = ? AND sample = ? ORDER BY place",
 };

@@ -1,4 +1,4 @@
-/* journal_steps.c - committed steps and their rollouts. */
+/* journal_steps.c - committed steps, evaluations, and the rollouts of both. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -48,17 +48,28 @@ struct tr_digest tr_journal_seal_step(struct tr_hash *h, const struct tr_journal
     return tr_hash_end(h);
 }
 
+struct tr_digest tr_journal_seal_evaluation(struct tr_hash *h, int64_t step, double at,
+                                            int64_t rollouts, const char *metrics)
+{
+    tr_hash_put_u64(h, (uint64_t)step);
+    tr_journal_seal_real(h, at);
+    tr_hash_put_u64(h, (uint64_t)rollouts);
+    seal_text(h, metrics);
+    return tr_hash_end(h);
+}
+
 /* An array that is not there is sealed as an empty one. */
 static size_t bytes_of(const void *at, int64_t n)
 {
     return at ? (size_t)n * sizeof(float) : 0;
 }
 
-struct tr_digest tr_journal_seal_rollout(struct tr_hash *h, int64_t step,
+struct tr_digest tr_journal_seal_rollout(struct tr_hash *h, int64_t step, bool eval,
                                          const struct tr_journal_rollout *r)
 {
     int64_t T = r->answer_tokens;
     tr_hash_put_u64(h, (uint64_t)step);
+    tr_hash_put_u64(h, eval);
     tr_hash_put_u64(h, (uint64_t)r->sample);
     tr_hash_put_u64(h, (uint64_t)r->prompt);
     tr_journal_seal_real(h, r->score);
@@ -116,22 +127,28 @@ static enum tr_status check_rollout(struct tr_journal *j,
     return TR_OK;
 }
 
-static enum tr_status check_commit(struct tr_journal *j, const struct tr_journal_step *s,
-                                   const struct tr_journal_rollout *rollout, int64_t n,
-                                   struct tr_err *err)
+static enum tr_status check_rollouts(struct tr_journal *j,
+                                     const struct tr_journal_rollout *rollout, int64_t n,
+                                     struct tr_err *err)
+{
+    if (n < 0 || n > ROLLOUTS)
+        return tr_err_set(err, TR_BADARG, "%s: %lld rollouts in a step", j->path,
+                          (long long)n);
+    enum tr_status st = TR_OK;
+    for (int64_t i = 0; i < n && st == TR_OK; i++)
+        st = check_rollout(j, &rollout[i], err);
+    return st;
+}
+
+static enum tr_status check_step(struct tr_journal *j, const struct tr_journal_step *s,
+                                 struct tr_err *err)
 {
     if (s->step < 0 || (j->stepped && s->step != j->last_step + 1))
         return tr_err_set(err, TR_BADARG, "%s: step %lld cannot follow step %lld",
                           j->path, (long long)s->step,
                           (long long)(j->stepped ? j->last_step : -1));
-    if (n < 0 || n > ROLLOUTS)
-        return tr_err_set(err, TR_BADARG, "%s: %lld rollouts in a step", j->path,
-                          (long long)n);
     enum tr_status st = check_text(j, "state", s->state, err);
-    if (st == TR_OK) st = check_text(j, "metrics", s->metrics, err);
-    for (int64_t i = 0; i < n && st == TR_OK; i++)
-        st = check_rollout(j, &rollout[i], err);
-    return st;
+    return st == TR_OK ? check_text(j, "metrics", s->metrics, err) : st;
 }
 
 /* ---- commit ---- */
@@ -164,52 +181,65 @@ static int bind_array(sqlite3_stmt *q, int at, const void *array, int64_t n)
                                SQLITE_STATIC);
 }
 
-static enum tr_status put_scores(struct tr_journal *j, int64_t step,
+static enum tr_status put_scores(struct tr_journal *j, int64_t step, bool eval,
                                  const struct tr_journal_rollout *r, struct tr_err *err)
 {
     sqlite3_stmt *q = NULL;
     enum tr_status st = tr_journal_take(j, SQL_SCORE, &q, err);
     for (int64_t i = 0; i < r->slots && st == TR_OK; i++) {
         int bad = sqlite3_bind_int64(q, 1, step);
-        bad |= sqlite3_bind_int64(q, 2, r->sample);
-        bad |= tr_journal_bind_text(q, 3, r->slot[i].slot);
-        bad |= sqlite3_bind_double(q, 4, r->slot[i].score);
-        bad |= sqlite3_bind_double(q, 5, r->slot[i].weight);
-        bad |= tr_journal_bind_digest(q, 6, &r->slot[i].digest);
+        bad |= sqlite3_bind_int64(q, 2, eval);
+        bad |= sqlite3_bind_int64(q, 3, r->sample);
+        bad |= sqlite3_bind_int64(q, 4, i);
+        bad |= tr_journal_bind_text(q, 5, r->slot[i].slot);
+        bad |= sqlite3_bind_double(q, 6, r->slot[i].score);
+        bad |= sqlite3_bind_double(q, 7, r->slot[i].weight);
+        bad |= tr_journal_bind_digest(q, 8, &r->slot[i].digest);
         st = tr_journal_run(j, q, bad, err);
     }
     return st;
 }
 
-static enum tr_status put_rollout(struct tr_journal *j, int64_t step,
+static enum tr_status put_rollout(struct tr_journal *j, int64_t step, bool eval,
                                   const struct tr_journal_rollout *r, struct tr_err *err)
 {
     sqlite3_stmt *q = NULL;
     enum tr_status st = tr_journal_take(j, SQL_ROLLOUT, &q, err);
     if (st != TR_OK) return st;
-    struct tr_digest seal = tr_journal_seal_rollout(j->hash, step, r);
+    struct tr_digest seal = tr_journal_seal_rollout(j->hash, step, eval, r);
     int bad = sqlite3_bind_int64(q, 1, step);
-    bad |= sqlite3_bind_int64(q, 2, r->sample);
-    bad |= sqlite3_bind_int64(q, 3, r->prompt);
-    bad |= sqlite3_bind_double(q, 4, r->score);
-    bad |= sqlite3_bind_double(q, 5, r->kl);
-    bad |= sqlite3_bind_int64(q, 6, r->stopped);
-    bad |= tr_journal_bind_digest(q, 7, &r->policy);
-    bad |= tr_journal_bind_digest(q, 8, &seal);
-    bad |= bind_array(q, 9, r->prompt_token, r->prompt_tokens);
-    bad |= bind_array(q, 10, r->answer_token, r->answer_tokens);
-    bad |= bind_array(q, 11, r->logprob, r->answer_tokens);
-    bad |= bind_array(q, 12, r->ref_logprob, r->answer_tokens);
-    bad |= bind_array(q, 13, r->value, r->answer_tokens);
+    bad |= sqlite3_bind_int64(q, 2, eval);
+    bad |= sqlite3_bind_int64(q, 3, r->sample);
+    bad |= sqlite3_bind_int64(q, 4, r->prompt);
+    bad |= sqlite3_bind_double(q, 5, r->score);
+    bad |= sqlite3_bind_double(q, 6, r->kl);
+    bad |= sqlite3_bind_int64(q, 7, r->stopped);
+    bad |= tr_journal_bind_digest(q, 8, &r->policy);
+    bad |= tr_journal_bind_digest(q, 9, &seal);
+    bad |= bind_array(q, 10, r->prompt_token, r->prompt_tokens);
+    bad |= bind_array(q, 11, r->answer_token, r->answer_tokens);
+    bad |= bind_array(q, 12, r->logprob, r->answer_tokens);
+    bad |= bind_array(q, 13, r->ref_logprob, r->answer_tokens);
+    bad |= bind_array(q, 14, r->value, r->answer_tokens);
     st = tr_journal_run(j, q, bad, err);
-    return st == TR_OK ? put_scores(j, step, r, err) : st;
+    return st == TR_OK ? put_scores(j, step, eval, r, err) : st;
 }
 
-static enum tr_status forget_answers(struct tr_journal *j, int64_t step,
-                                     struct tr_err *err)
+static enum tr_status put_rollouts(struct tr_journal *j, int64_t step, bool eval,
+                                   const struct tr_journal_rollout *r, int64_t n,
+                                   struct tr_err *err)
+{
+    enum tr_status st = TR_OK;
+    for (int64_t i = 0; i < n && st == TR_OK; i++)
+        st = put_rollout(j, step, eval, &r[i], err);
+    return st;
+}
+
+static enum tr_status run_for(struct tr_journal *j, enum journal_sql id, int64_t step,
+                              struct tr_err *err)
 {
     sqlite3_stmt *q = NULL;
-    enum tr_status st = tr_journal_take(j, SQL_FORGET, &q, err);
+    enum tr_status st = tr_journal_take(j, id, &q, err);
     return st == TR_OK ? tr_journal_run(j, q, sqlite3_bind_int64(q, 1, step), err) : st;
 }
 
@@ -219,17 +249,51 @@ enum tr_status tr_journal_commit(struct tr_journal *j, const struct tr_journal_s
 {
     struct tr_journal_step s = *step;
     s.at = j->set.now();
-    enum tr_status st = check_commit(j, &s, rollout, n, err);
+    enum tr_status st = check_step(j, &s, err);
+    if (st == TR_OK) st = check_rollouts(j, rollout, n, err);
     if (st == TR_OK) st = tr_journal_begin(j, err);
     if (st == TR_OK) st = put_step(j, &s, n, err);
-    for (int64_t i = 0; i < n && st == TR_OK; i++)
-        st = put_rollout(j, s.step, &rollout[i], err);
-    if (st == TR_OK) st = forget_answers(j, s.step, err);
+    if (st == TR_OK) st = put_rollouts(j, s.step, false, rollout, n, err);
+    if (st == TR_OK) st = run_for(j, SQL_FORGET, s.step, err);
     if (st == TR_OK) st = tr_journal_flush(j, err);
     if (st != TR_OK) return st;
     j->stepped = true;
     j->last_step = s.step;
     return TR_OK;
+}
+
+/* ---- evaluations ---- */
+
+static enum tr_status put_evaluation(struct tr_journal *j, int64_t step,
+                                     const char *metrics, int64_t rollouts,
+                                     struct tr_err *err)
+{
+    sqlite3_stmt *q = NULL;
+    double at = j->set.now();
+    enum tr_status st = tr_journal_take(j, SQL_EVALUATION, &q, err);
+    if (st != TR_OK) return st;
+    struct tr_digest seal =
+        tr_journal_seal_evaluation(j->hash, step, at, rollouts, metrics);
+    int bad = sqlite3_bind_int64(q, 1, step);
+    bad |= sqlite3_bind_double(q, 2, at);
+    bad |= sqlite3_bind_int64(q, 3, rollouts);
+    bad |= tr_journal_bind_text(q, 4, metrics);
+    bad |= tr_journal_bind_digest(q, 5, &seal);
+    return tr_journal_run(j, q, bad, err);
+}
+
+enum tr_status tr_journal_evaluate(struct tr_journal *j, int64_t step,
+                                   const char *metrics,
+                                   const struct tr_journal_rollout *rollout, int64_t n,
+                                   struct tr_err *err)
+{
+    enum tr_status st = check_text(j, "metrics", metrics, err);
+    if (st == TR_OK) st = check_rollouts(j, rollout, n, err);
+    if (st == TR_OK) st = tr_journal_begin(j, err);
+    if (st == TR_OK) st = run_for(j, SQL_EVAL_ROLLOUTS, step, err);
+    if (st == TR_OK) st = run_for(j, SQL_EVAL_SCORES, step, err);
+    if (st == TR_OK) st = put_evaluation(j, step, metrics, n, err);
+    return st == TR_OK ? put_rollouts(j, step, true, rollout, n, err) : st;
 }
 
 /* ---- reading ---- */
@@ -249,8 +313,8 @@ static enum tr_status take_texts(struct tr_journal *j, sqlite3_stmt *q,
     return TR_OK;
 }
 
-static enum tr_status take_step(struct tr_journal *j, sqlite3_stmt *q,
-                                struct tr_journal_step *out, struct tr_err *err)
+enum tr_status tr_journal_take_step(struct tr_journal *j, sqlite3_stmt *q,
+                                    struct tr_journal_step *out, struct tr_err *err)
 {
     struct tr_digest stored, seal;
     *out = (struct tr_journal_step){.step = sqlite3_column_int64(q, 0),
@@ -274,7 +338,7 @@ enum tr_status tr_journal_last(struct tr_journal *j, struct tr_journal_step *out
     enum tr_status st = tr_journal_take(j, SQL_STEP_LAST, &q, err);
     if (st != TR_OK) return st;
     st = tr_journal_row(j, q, 0, err);
-    if (st == TR_OK) st = take_step(j, q, out, err);
+    if (st == TR_OK) st = tr_journal_take_step(j, q, out, err);
     tr_journal_reset(q);
     return st;
 }
@@ -286,7 +350,7 @@ enum tr_status tr_journal_step_after(struct tr_journal *j, int64_t step,
     enum tr_status st = tr_journal_take(j, SQL_STEP_AFTER, &q, err);
     if (st != TR_OK) return st;
     st = tr_journal_row(j, q, sqlite3_bind_int64(q, 1, step), err);
-    if (st == TR_OK) st = take_step(j, q, out, err);
+    if (st == TR_OK) st = tr_journal_take_step(j, q, out, err);
     tr_journal_reset(q);
     return st;
 }

@@ -193,3 +193,84 @@ void made_step(struct made_step *s, int64_t t, int64_t n)
                                         .slots = 2};
     }
 }
+
+static void good(enum tr_status st, const struct tr_err *err)
+{
+    if (st != TR_OK) fail_msg("%s", err->text);
+}
+
+static void fill_learn(struct tr_journal *j, int64_t i)
+{
+    struct tr_unit unit;
+    struct tr_content answer;
+    made_learn(TR_ROLE_POLICY, i, &unit, &answer);
+    assert_int_equal(made_keep(j, TR_ROLE_POLICY, i + 1, &unit, &answer), TR_OK);
+    tr_unit_fini(&unit);
+    tr_content_fini(&answer);
+}
+
+static void fill_snapshot(struct tr_journal *j, int64_t step)
+{
+    struct tr_journal_snapshot s = {.role = TR_ROLE_POLICY, .step = step};
+    struct tr_err err = {0};
+    s.lineage = made_lineage(TR_ROLE_POLICY, step);
+    snprintf(s.folder, sizeof s.folder, "snapshot/policy-%d", (int)step);
+    good(tr_journal_note_snapshot(j, &s, &err), &err);
+}
+
+static void fill_people(struct tr_journal *j)
+{
+    struct tr_err err = {0};
+    struct tr_journal_worker w = {.instance = "rollout-1",
+                                  .role = "rollout",
+                                  .slot = "",
+                                  .host = "here",
+                                  .isa = "avx2",
+                                  .state = "busy",
+                                  .threads = 2,
+                                  .answered = 24,
+                                  .busy_seconds = 1.5,
+                                  .joined = 1};
+    good(tr_journal_worker(j, &w, &err), &err);
+    good(
+        tr_journal_event(j, "rollout", "rollout-1", "joined", "a \"quote\" \xff\n", &err),
+        &err);
+    good(tr_journal_event(j, "rollout", "rollout-1", "left", "", &err), &err);
+    good(tr_journal_count(j, "units", 96, &err), &err);
+    good(tr_journal_count(j, "differences", 0, &err), &err);
+}
+
+struct tr_journal *made_full(const char *path)
+{
+    struct tr_journal *j = made_open(path);
+    struct tr_journal_swap swap = {.at = -1, .slots = "[{\"name\": \"main\"}]"};
+    struct made_step s;
+    struct tr_err err = {0};
+    int64_t id = 0;
+    good(tr_journal_ask_swap(j, &swap, &id, &err), &err);
+    for (int64_t t = 1; t <= 6; t++) {
+        fill_learn(j, t - 1);
+        if (t == 3) good(tr_journal_apply_swap(j, id, t, &err), &err);
+        made_step(&s, t, 4);
+        good(tr_journal_commit(j, &s.step, s.rollout, s.n, &err), &err);
+        if (t == 3)
+            good(tr_journal_evaluate(j, t, "{\"a\": 1}", s.rollout, 1, &err), &err);
+        if (t == 3) good(tr_journal_evaluate(j, t, s.metrics, s.rollout, 2, &err), &err);
+        if (t % 2 == 0 && t < 6) fill_snapshot(j, t);
+    }
+    swap = (struct tr_journal_swap){.at = 9, .rollback = true, .slots = "[]"};
+    good(tr_journal_ask_swap(j, &swap, &id, &err), &err);
+    for (int64_t i = 0; i < 3; i++) {
+        struct tr_unit unit;
+        struct tr_content answer;
+        made_generate(i, 8, &unit, &answer);
+        assert_int_equal(
+            made_keep(j, TR_ROLE_ROLLOUT, i == 0 ? TR_MEMO_ALWAYS : 7, &unit, &answer),
+            TR_OK);
+        tr_unit_fini(&unit);
+        tr_content_fini(&answer);
+    }
+    fill_people(j);
+    good(tr_journal_flush(j, &err), &err);
+    return j;
+}

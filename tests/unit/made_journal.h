@@ -36,4 +36,8 @@ struct made_step {
 };
 void made_step(struct made_step *s, int64_t t, int64_t n);
 
+/* Six steps (1 to 6), four rollouts each, an evaluation after step 3, two swaps of which one waits,
+ * two snapshots, kept answers and learn units, events, workers, counters. Left open. */
+struct tr_journal *made_full(const char *path);
+
 #endif

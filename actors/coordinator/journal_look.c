@@ -1,0 +1,185 @@
+/* journal_look.c - the file without its coordinator, and a copy of it.
+ *
+ * A reader writes nothing, not even when a killed coordinator left a log: SQLite then reads the log
+ * into memory and leaves it there. Two of its ways do that: without a log the file is opened as one
+ * that does not change; with a log by the VFS that takes no locks, in exclusive mode, where
+ * the log's index needs no shared memory. In both nobody may write meanwhile, so the reader has a
+ * lock of its own on the bytes that a coordinator has to lock (SQLite's file format, 2.3). It is a
+ * lock of the open file and not of the process, so that SQLite's closing of its own descriptor
+ * does not give it up. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "actors/coordinator/journal_parts.h"
+#include "core/base/file.h"
+
+enum { SHARED_FIRST = 0x40000002, SHARED_SIZE = 510 };
+
+/* ---- a reader ---- */
+
+static enum tr_status lock_for_reading(struct tr_journal *j, struct tr_err *err)
+{
+    struct flock range = {.l_type = F_RDLCK,
+                          .l_whence = SEEK_SET,
+                          .l_start = SHARED_FIRST,
+                          .l_len = SHARED_SIZE};
+    j->lock = open(j->path, O_RDONLY | O_CLOEXEC);
+    if (j->lock < 0) {
+        bool absent = errno == ENOENT || errno == ENOTDIR;
+        return tr_err_set(err, absent ? TR_BADARG : TR_IO, "%s: %s", j->path,
+                          tr_err_cause(errno));
+    }
+    if (fcntl(j->lock, F_OFD_SETLK, &range) == 0) return TR_OK;
+    if (errno == EAGAIN || errno == EACCES) return tr_journal_in_use(j->path, err);
+    return tr_err_set(err, TR_IO, "%s: lock: %s", j->path, tr_err_cause(errno));
+}
+
+static bool has_log(const struct tr_journal *j)
+{
+    char log[JOURNAL_PATH + 8];
+    struct stat sb;
+    snprintf(log, sizeof log, "%s-wal", j->path);
+    return stat(log, &sb) == 0 && sb.st_size > 0;
+}
+
+/* As a URI, whose path must not look like the name of a host or have a query. */
+static enum tr_status unchanging(const char *path, char *out, size_t size,
+                                 struct tr_err *err)
+{
+    size_t n = (size_t)snprintf(out, size, "file:");
+    for (const char *p = path; *p; p++) {
+        bool plain =
+            strchr("?#%", *p) == NULL && !(p > path && p[-1] == '/' && *p == '/');
+        if (n + 16 >= size)
+            return tr_err_set(err, TR_BADARG, "%s: too long a path", path);
+        n += (size_t)snprintf(out + n, size - n, plain ? "%c" : "%%%02X",
+                              (unsigned char)*p);
+    }
+    snprintf(out + n, size - n, "?immutable=1");
+    return TR_OK;
+}
+
+static enum tr_status open_reader(struct tr_journal *j, struct tr_err *err)
+{
+    char uri[3 * JOURNAL_PATH];
+    bool log = has_log(j), empty = false;
+    int flags = SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_URI;
+    enum tr_status st = unchanging(j->path, uri, sizeof uri, err);
+    if (st != TR_OK) return st;
+    if (sqlite3_open_v2(log ? j->path : uri, &j->db,
+                        log ? flags & ~SQLITE_OPEN_URI : flags,
+                        log ? "unix-none" : NULL) != SQLITE_OK)
+        return tr_journal_fail(j, "open", err);
+    sqlite3_extended_result_codes(j->db, 1);
+    sqlite3_db_config(j->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+    sqlite3_db_config(j->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+    sqlite3_db_config(j->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+    if (sqlite3_exec(j->db,
+                     "PRAGMA locking_mode = EXCLUSIVE; PRAGMA query_only = ON;"
+                     "PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY",
+                     NULL, NULL, NULL) != SQLITE_OK)
+        return tr_journal_fail(j, "open", err);
+    st = tr_journal_check_kind(j, &empty, err);
+    if (st == TR_OK && empty)
+        st = tr_err_set(err, TR_BADARG, "%s is empty, no journal", j->path);
+    return st == TR_OK ? tr_journal_load(j, err) : st;
+}
+
+enum tr_status tr_journal_look(const char *path, struct tr_journal **out,
+                               struct tr_err *err)
+{
+    struct tr_journal *j = NULL;
+    *out = NULL;
+    enum tr_status st = tr_journal_make(path, NULL, &j, err);
+    if (st != TR_OK) return st;
+    j->reader = true;
+    st = lock_for_reading(j, err);
+    if (st == TR_OK) st = open_reader(j, err);
+    if (st != TR_OK) {
+        tr_journal_free(j);
+        return st;
+    }
+    *out = j;
+    return TR_OK;
+}
+
+/* ---- a copy ---- */
+
+static bool same_file(const char *a, const char *b)
+{
+    struct stat x, y;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev &&
+           x.st_ino == y.st_ino;
+}
+
+static enum tr_status check_target(const struct tr_journal *j, const char *to,
+                                   struct tr_err *err)
+{
+    char log[JOURNAL_PATH + 8];
+    snprintf(log, sizeof log, "%s-wal", j->path);
+    if (same_file(j->path, to) || same_file(log, to))
+        return tr_err_set(err, TR_BADARG, "%s: a copy may not replace its original", to);
+    if (tr_path_is_dir(to))
+        return tr_err_set(err, TR_BADARG, "%s is a folder; name a file", to);
+    return TR_OK;
+}
+
+/* Every page in one go, then the mark that says a log belongs to it is taken off. */
+static enum tr_status copy_pages(struct tr_journal *j, const char *part,
+                                 struct tr_err *err)
+{
+    sqlite3 *copy = NULL;
+    enum tr_status st = TR_OK;
+    int rc =
+        sqlite3_open_v2(part, &copy, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_exec(copy, "PRAGMA synchronous = OFF", NULL, NULL, NULL);
+    sqlite3_backup *b =
+        rc == SQLITE_OK ? sqlite3_backup_init(copy, "main", j->db, "main") : NULL;
+    if (b) {
+        sqlite3_backup_step(b, -1);
+        rc = sqlite3_backup_finish(b);
+        if (rc == SQLITE_OK)
+            rc = sqlite3_exec(copy, "PRAGMA journal_mode = DELETE", NULL, NULL, NULL);
+    }
+    if (!b || rc != SQLITE_OK)
+        st = tr_err_set(err, TR_IO, "%s: cannot copy: %s", part,
+                        copy ? sqlite3_errmsg(copy) : "out of memory");
+    sqlite3_close(copy);
+    return st;
+}
+
+static enum tr_status sync_file(const char *path, struct tr_err *err)
+{
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    bool good = fd >= 0 && fsync(fd) == 0;
+    int cause = errno;
+    if (fd >= 0) close(fd);
+    if (good) return TR_OK;
+    return tr_err_set(err, TR_IO, "%s: fsync: %s", path, tr_err_cause(cause));
+}
+
+enum tr_status tr_journal_copy(struct tr_journal *j, const char *to, struct tr_err *err)
+{
+    char part[JOURNAL_PATH];
+    int n = snprintf(part, sizeof part, "%s.part", to);
+    if (n < 0 || (size_t)n >= sizeof part)
+        return tr_err_set(err, TR_BADARG, "a path over %zu bytes", sizeof part - 6);
+    enum tr_status st = check_target(j, to, err);
+    if (st == TR_OK && !j->reader) st = tr_journal_flush(j, err);
+    if (st != TR_OK) return st;
+    unlink(part);
+    st = copy_pages(j, part, err);
+    if (st == TR_OK) st = sync_file(part, err);
+    if (st == TR_OK && rename(part, to) != 0)
+        st = tr_err_set(err, TR_IO, "%s: %s", to, tr_err_cause(errno));
+    if (st != TR_OK) {
+        unlink(part);
+        return st;
+    }
+    return tr_journal_sync_folder(to, err);
+}
