@@ -3,23 +3,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/learn/stage_parts.h"
 #include "core/learn/tokens.h"
 
-struct tr_stage_plan {
-    struct tr_stage_options o;
-    const struct tr_examples *examples; /* borrows */
-    struct tr_stage_progress progress;
-    int64_t *order;           /* owns, as all below: the examples of `epoch` [N] */
-    int64_t epoch;            /* -1: none yet */
-    int64_t longest;          /* tokens of the longest example, its sequences together */
-    int64_t *start, *read_at; /* [sequences of a step (+ 1)] */
-    int32_t *token, *label;   /* [tokens of a step] */
-};
-
-static int64_t example_tokens(const struct tr_example *e)
+/* Tokens of an example in a micro-batch. KTO's twin is not learnt from, but judged, alone. */
+static int64_t example_tokens(const struct tr_stage_plan *p, const struct tr_example *e)
 {
     int64_t n = 0;
-    for (int i = 0; i < e->n; i++) n += e->seq[i].count;
+    for (int i = 0; i < e->n; i++) {
+        bool alone = p->o.stage == TR_KTO;
+        if (!alone) n += e->seq[i].count;
+        if (alone && e->seq[i].count > n) n = e->seq[i].count;
+    }
     return n;
 }
 
@@ -29,19 +24,21 @@ static enum tr_status make_room(struct tr_stage_plan *p, struct tr_err *err)
     int64_t step = p->o.plan.batch * p->o.plan.accumulation;
     if (step > N) step = N;
     for (int64_t i = 0; i < N; i++) {
-        int64_t n = example_tokens(tr_examples_get(p->examples, i));
+        int64_t n = example_tokens(p, tr_examples_get(p->examples, i));
         if (n > p->longest) p->longest = n;
     }
     size_t tokens = (size_t)(step * p->longest);
-    p->order = calloc((size_t)N, sizeof *p->order);
+    p->order[0] = calloc((size_t)N, sizeof **p->order);
+    p->order[1] = calloc((size_t)N, sizeof **p->order);
     p->start = calloc((size_t)step * 2 + 1, sizeof *p->start);
     p->read_at = calloc((size_t)step * 2, sizeof *p->read_at);
     p->token = calloc(tokens + 1, sizeof *p->token);
     p->label = calloc(tokens + 1, sizeof *p->label);
-    if (!p->order || !p->start || !p->read_at || !p->token || !p->label)
+    if (!p->order[0] || !p->order[1] || !p->start || !p->read_at || !p->token ||
+        !p->label)
         return tr_err_set(err, TR_NOMEM, "a step of %lld samples of up to %lld tokens",
                           (long long)step, (long long)p->longest);
-    return TR_OK;
+    return p->o.stage == TR_KTO ? tr_stage_judged_init(p, step, err) : TR_OK;
 }
 
 enum tr_status tr_stage_create(const struct tr_stage_options *o,
@@ -53,7 +50,7 @@ enum tr_status tr_stage_create(const struct tr_stage_options *o,
     if (!p) return tr_err_set(err, TR_NOMEM, "the plan: %zu bytes", sizeof *p);
     p->o = *o;
     p->examples = examples;
-    p->epoch = -1;
+    p->epoch[0] = p->epoch[1] = -1;
     p->o.plan.examples = tr_examples_count(examples);
     enum tr_status st = tr_plan_make(&p->o.plan, err);
     if (st == TR_OK) st = make_room(p, err);
@@ -64,6 +61,7 @@ enum tr_status tr_stage_create(const struct tr_stage_options *o,
     p->o.schedule.total = p->o.plan.total;
     p->o.schedule.warmup =
         tr_schedule_warmup(o->warmup_steps, o->warmup_ratio, p->o.plan.total);
+    if (o->stage == TR_KTO) tr_stage_judged_forget(p);
     *out = p;
     return TR_OK;
 }
@@ -71,11 +69,13 @@ enum tr_status tr_stage_create(const struct tr_stage_options *o,
 void tr_stage_destroy(struct tr_stage_plan *p)
 {
     if (!p) return;
-    free(p->order);
+    free(p->order[0]);
+    free(p->order[1]);
     free(p->start);
     free(p->read_at);
     free(p->token);
     free(p->label);
+    tr_stage_judged_fini(&p->judged);
     free(p);
 }
 
@@ -117,6 +117,7 @@ enum tr_status tr_stage_seek(struct tr_stage_plan *p,
                           "the checkpoint is at step %lld of a run of %lld",
                           (long long)progress->step, (long long)p->o.plan.total);
     p->progress = *progress;
+    if (p->o.stage == TR_KTO) tr_stage_judged_forget(p);
     return TR_OK;
 }
 
@@ -141,6 +142,14 @@ static void append(struct tr_stage_plan *p, const struct tr_sequence *seq, int64
     p->start[s + 1] = at + seq->count;
 }
 
+int64_t tr_stage_example_at(struct tr_stage_plan *p, struct tr_plan_step at, int64_t i)
+{
+    int slot = (int)(at.epoch % 2);
+    if (at.epoch != p->epoch[slot]) tr_plan_order(&p->o.plan, at.epoch, p->order[slot]);
+    p->epoch[slot] = at.epoch;
+    return p->order[slot][at.first + i];
+}
+
 static double divisor_of(const struct tr_stage_plan *p, const struct tr_sequences *seq)
 {
     int64_t n = p->o.stage == TR_RM ? seq->S / 2 : tr_token_labels(seq);
@@ -151,12 +160,12 @@ bool tr_stage_next(struct tr_stage_plan *p, struct tr_learn_task *task)
 {
     if (p->progress.step >= p->o.plan.total) return false;
     struct tr_plan_step at = tr_plan_at(&p->o.plan, p->progress.step);
-    if (at.epoch != p->epoch) tr_plan_order(&p->o.plan, at.epoch, p->order);
-    p->epoch = at.epoch;
     int64_t S = 0;
     for (int64_t i = 0; i < at.count; i++) {
-        const struct tr_example *e = tr_examples_get(p->examples, p->order[at.first + i]);
-        for (int k = 0; k < e->n; k++) append(p, &e->seq[k], S++);
+        const struct tr_example *e =
+            tr_examples_get(p->examples, tr_stage_example_at(p, at, i));
+        int n = p->o.stage == TR_KTO ? 1 : e->n;
+        for (int k = 0; k < n; k++) append(p, &e->seq[k], S++);
     }
     *task = (struct tr_learn_task){
         .objective = p->o.stage == TR_RM ? TR_LEARN_PAIRS : TR_LEARN_TOKENS,
@@ -169,6 +178,7 @@ bool tr_stage_next(struct tr_stage_plan *p, struct tr_learn_task *task)
         .update = p->o.update,
     };
     task->divisor = divisor_of(p, &task->seq);
+    if (p->o.stage == TR_KTO) tr_stage_judged_fill(p, at, task);
     task->update.lr = tr_schedule_lr(&p->o.schedule, p->progress.step);
     return true;
 }
@@ -177,6 +187,7 @@ void tr_stage_take(struct tr_stage_plan *p, const struct tr_learn_result *result
 {
     p->progress.step++;
     p->progress.tokens += result->tokens;
+    if (p->o.stage == TR_KTO) tr_stage_judged_forget(p);
     if (result->skipped) {
         p->progress.skipped++;
         p->progress.skipped_in_a_row++;

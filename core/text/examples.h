@@ -4,8 +4,10 @@
  * the truncation rule give ids and labels (ALGORITHMS.md 2 to 5). The result is plain arrays
  * that the plan cuts into steps.
  *
- * The data. An example has one sequence (pt, sft, ppo prompts) or two (rm, dpo: chosen, then
- * rejected). A sequence is ids and labels of the same length; label TR_IGNORE is not trained.
+ * The data. An example has one sequence (pt, sft, ppo's prompts) or two: chosen and rejected (rm,
+ * dpo); the target and its twin (kto: the same prompt with the answer of another example); the
+ * prompt and the dataset's answer, which nobody reads (ppo under compat). A sequence is ids and
+ * labels of the same length; label TR_IGNORE is not trained.
  *
  * Invariants.
  *   1. Examples are in file order, datasets in the order named: shuffling belongs to the plan.
@@ -26,7 +28,8 @@ struct tr_sequence {
 };
 
 struct tr_example {
-    int n; /* sequences: 1, or 2 for pairs */
+    int n;          /* sequences: 1 or 2 */
+    bool desirable; /* kto: the mark */
     struct tr_sequence seq[2];
 };
 
@@ -43,7 +46,7 @@ struct tr_examples_options {
     int64_t preprocessing_batch_size;
     int packing; /* -1: unset (pt packs), 0, 1 (block size C - 1 under compat, else C) */
     bool train_on_prompt;
-    bool compat; /* llamafactory-0.9.3: quirks 7, 10, 20 the peer's way */
+    bool compat; /* llamafactory-0.9.3: quirks 7, 10, 17, 19, 20 the peer's way */
 };
 
 /* Loads, renders and tokenises. Notes for the user (dropped records, missing columns) are
@@ -55,7 +58,7 @@ enum tr_status tr_examples_load(const struct tr_examples_options *o,
 int64_t tr_examples_count(const struct tr_examples *e);
 const struct tr_example *tr_examples_get(const struct tr_examples *e, int64_t i);
 int64_t tr_examples_longest(
-    const struct tr_examples *e); /* tokens of the longest sequence */
+    const struct tr_examples *e); /* tokens of the longest sequence (ppo: prompt) */
 void tr_examples_destroy(struct tr_examples *e);
 
 /* The truncation rule of ALGORITHMS.md 4.1. */
