@@ -229,6 +229,38 @@ enum tr_status tr_checkpoint_read(struct tr_learner *l, const char *dir,
     return st;
 }
 
+enum tr_status tr_checkpoint_write_lineage(const char *dir,
+                                           const struct tr_digest *lineage,
+                                           struct tr_err *err)
+{
+    char path[TR_PATH];
+    char text[65];
+    enum tr_status st = tr_path_join(path, sizeof path, dir, "lineage.json", err);
+    if (st != TR_OK) return st;
+    tr_digest_text(lineage, text);
+    json_t *doc = json_pack("{s:s}", "lineage", text);
+    st = doc ? tr_json_save(path, doc, 2, err)
+             : tr_err_set(err, TR_NOMEM, "%s: no memory", path);
+    json_decref(doc);
+    return st;
+}
+
+enum tr_status tr_checkpoint_read_lineage(const char *dir, struct tr_digest *lineage,
+                                          struct tr_err *err)
+{
+    char path[TR_PATH];
+    json_t *doc = NULL;
+    const char *text = NULL;
+    enum tr_status st = tr_path_join(path, sizeof path, dir, "lineage.json", err);
+    if (st != TR_OK) return st;
+    if (!tr_path_exists(path)) return TR_AGAIN;
+    st = tr_json_load(path, 4096, &doc, err);
+    if (st == TR_OK) st = tr_json_string(doc, "lineage", path, &text, err);
+    if (st == TR_OK) st = tr_digest_parse(text, lineage, err);
+    json_decref(doc);
+    return st;
+}
+
 enum tr_status tr_checkpoint_name(const char *run, int64_t step, bool part, char *out,
                                   size_t size, struct tr_err *err)
 {

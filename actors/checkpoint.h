@@ -8,6 +8,7 @@
  *   tokenizer files, generation_config.json                   reads them
  *   optimizer.safetensors   exp_avg.<tensor> and exp_avg_sq.<tensor>, f32 in Hugging Face order
  *   learner.json            t, and the digest of masters, moments and t
+ *   lineage.json            of a snapshot: where in the chain of learn units it stands
  *   trainer_state.json      how far the run was (core/watch writes it)
  * It is written as checkpoint-N.part, fsynced and renamed, so a folder without ".part" is whole.
  *
@@ -30,6 +31,14 @@ enum tr_status tr_checkpoint_write(struct tr_learner *l, const char *dir,
  * state is undefined. */
 enum tr_status tr_checkpoint_read(struct tr_learner *l, const char *dir,
                                   struct tr_err *err);
+
+/* lineage.json: of a snapshot, where its state lies in the chain of a run's learn units. Read gives
+ * TR_AGAIN when the folder has none. */
+enum tr_status tr_checkpoint_write_lineage(const char *dir,
+                                           const struct tr_digest *lineage,
+                                           struct tr_err *err);
+enum tr_status tr_checkpoint_read_lineage(const char *dir, struct tr_digest *lineage,
+                                          struct tr_err *err);
 
 /* RUN/checkpoint-STEP, with `.part` while it is written. */
 enum tr_status tr_checkpoint_name(const char *run, int64_t step, bool part, char *out,

@@ -26,6 +26,8 @@ struct tr_role_start {
     uint64_t seed;
     struct tr_learner
         *learner; /* a learner's: one that is open already, borrowed; or NULL */
+    const struct tr_digest
+        *lineage; /* a learner's, of its snapshot; NULL: it starts here */
     bool bf16;
     bool recompute;        /* learners: gradient checkpointing */
     int64_t max_tokens;    /* in one pass */

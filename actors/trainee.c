@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "actors/checkpoint.h"
+#include "core/base/file.h"
 
 static enum tr_status open_learner(struct tr_trainee *t,
                                    const struct tr_role_start *start, bool lm_head,
@@ -98,7 +99,7 @@ enum tr_status tr_trainee_open(const struct tr_role_start *start, bool lm_head,
         tr_trainee_close(t);
         return st;
     }
-    t->lineage = t->weights;
+    t->lineage = start->lineage ? *start->lineage : t->weights;
     *self = t;
     return TR_OK;
 }
@@ -179,6 +180,29 @@ static enum tr_status say_digests(struct tr_trainee *t, struct tr_answer_save *a
     return TR_OK;
 }
 
+/* Written aside and renamed, so that a folder of this name is whole. */
+static enum tr_status write_fresh(struct tr_trainee *t, const struct tr_ask_save *ask,
+                                  const char *source, struct tr_err *err)
+{
+    char part[TR_PATH_BYTES + 8];
+    snprintf(part, sizeof part, "%s.part", ask->folder);
+    enum tr_status st = tr_dir_remove(part, err);
+    if (st == TR_OK)
+        st = tr_checkpoint_write(t->learner, part, source, ask->optimiser, err);
+    if (st == TR_OK) st = tr_checkpoint_write_lineage(part, &t->lineage, err);
+    if (st == TR_OK) st = tr_dir_sync(part, err);
+    return st == TR_OK ? tr_dir_replace(part, ask->folder, err) : st;
+}
+
+static enum tr_status write_folder(struct tr_trainee *t, const struct tr_ask_save *ask,
+                                   struct tr_err *err)
+{
+    const char *source = t->folder[0] ? t->folder : NULL;
+    if (!ask->folder[0]) return TR_OK;
+    if (ask->fresh) return write_fresh(t, ask, source, err);
+    return tr_checkpoint_write(t->learner, ask->folder, source, ask->optimiser, err);
+}
+
 enum tr_status tr_trainee_save(struct tr_trainee *t, const struct tr_unit *unit,
                                struct tr_content *out, struct tr_err *err)
 {
@@ -189,9 +213,7 @@ enum tr_status tr_trainee_save(struct tr_trainee *t, const struct tr_unit *unit,
     enum tr_status st = tr_role_check(unit, &lineage, err);
     if (st == TR_OK)
         st = tr_content_decode(&unit->content, &tr_ask_save_record, &ask, &unknown, err);
-    if (st == TR_OK && ask.folder[0])
-        st = tr_checkpoint_write(t->learner, ask.folder, t->folder[0] ? t->folder : NULL,
-                                 ask.optimiser, err);
+    if (st == TR_OK) st = write_folder(t, &ask, err);
     if (st == TR_OK && ask.want_digests) st = say_digests(t, &answer, err);
     if (st != TR_OK) return st;
     return tr_content_encode(&tr_answer_save_record, &unit->needs, &answer, out, err);

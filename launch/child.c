@@ -56,7 +56,8 @@ bool tr_child_ended(struct tr_child *c, bool *failed)
     *failed = false;
     if (c->pid == 0) return true;
     if (waitpid(c->pid, &how, WNOHANG) == 0) return false;
-    *failed = !WIFEXITED(how) || WEXITSTATUS(how) != 0;
+    c->code = WIFEXITED(how) ? WEXITSTATUS(how) : -1;
+    *failed = c->code != 0;
     c->pid = 0;
     return true;
 }

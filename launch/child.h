@@ -17,6 +17,7 @@ enum { TR_CHILD_WORDS = 40 };
 
 struct tr_child {
     pid_t pid; /* 0: none */
+    int code;  /* once it has ended: its exit code, -1 when a signal ended it */
 };
 
 /* Starts this very program with these words (the subcommand first, NULL last). Its standard error

@@ -90,6 +90,29 @@ struct tr_exec_options {
     int64_t gradient_groups;
 };
 
+/* PPO beyond what the other stages know: ppo_open.c makes the plan's structs of it. */
+struct tr_ppo_options {
+    const char *ref_model, *reward_model;
+    int reward_type; /* 0: full */
+    int64_t buffer, epochs;
+    bool score_norm, whiten_rewards, whiten_scores, kl_adaptive;
+    double target, kl_coef, kl_horizon, gamma, lam, cliprange, cliprange_value;
+    double score_clip, stop_penalty, ratio_threshold;
+    const char *kl_penalty, *loss_mean;
+    int64_t staleness;
+    double snapshot_seconds; /* between two snapshots; 0: by steps alone */
+    int64_t snapshot_steps;  /* -1: by time alone */
+    const char *eval_dataset;
+    double val_size;
+    int64_t eval_steps; /* -1: at the start and the end */
+};
+
+struct tr_generate_options {
+    bool sample;
+    double temperature, top_p, repetition_penalty;
+    int64_t top_k, max_new_tokens;
+};
+
 /* Steps and rates as the file says them, before the plan is made. */
 struct tr_step_options {
     int64_t batch, accumulation, max_steps, warmup_steps, data_seed, seed;
@@ -109,6 +132,8 @@ struct tr_options {
     struct tr_update update;
     struct tr_output_options output;
     struct tr_exec_options exec;
+    struct tr_ppo_options ppo;
+    struct tr_generate_options generate;
     json_t *roles;
     json_t *resume; /* resume_from_checkpoint as given: a path or true */
     json_t *values; /* owns: every key that was given, in order */

@@ -70,6 +70,23 @@ static enum tr_status check_data(const struct tr_options *o, const char *where,
     return TR_OK;
 }
 
+static enum tr_status check_held_out(const struct tr_options *o, const char *where,
+                                     struct tr_err *err)
+{
+    bool asked = o->ppo.val_size > 0 || o->ppo.eval_dataset;
+    if (asked && o->stage != TR_PPO)
+        return tr_err_set(err, TR_BADARG,
+                          "%s: val_size, eval_dataset: only for stage: ppo; evaluation "
+                          "in other stages comes later",
+                          where);
+    if (o->ppo.val_size > 0 && o->ppo.eval_dataset)
+        return tr_err_set(err, TR_BADARG,
+                          "%s: val_size and eval_dataset exclude each other", where);
+    if (o->stage == TR_PPO && o->ppo.reward_type != 0 && o->ppo.reward_model)
+        return tr_err_set(err, TR_BADARG, "%s: set reward_model_type: full", where);
+    return TR_OK;
+}
+
 static bool whole_or_share(double x)
 {
     return x > 0 && (x < 1 || x == (double)(int64_t)x);
@@ -109,7 +126,8 @@ enum tr_status tr_options_check(struct tr_options *o, const char *where,
     if (st == TR_OK) st = need(o->data.dataset, "dataset", where, err);
     if (st == TR_OK) st = need(o->output.dir, "output_dir", where, err);
     if (st == TR_OK) st = check_data(o, where, err);
-    if (st == TR_OK) st = check_roles(o, where, err);
+    if (st == TR_OK && o->stage != TR_PPO) st = check_roles(o, where, err);
+    if (st == TR_OK) st = check_held_out(o, where, err);
     if (st == TR_OK) st = check_resume(o, where, err);
     if (st == TR_OK) st = check_steps(o, where, err);
     return st;

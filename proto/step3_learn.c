@@ -77,15 +77,14 @@ const struct tr_record tr_answer_learn_record = {
     "learn", sizeof(struct tr_answer_learn), sizeof answer_field / sizeof *answer_field,
     answer_field};
 
+#define SAVE(member) offsetof(struct tr_ask_save, member)
 static const struct tr_field ask_save_field[] = {
-    {"folder", TR_FIELD_TEXT, false, offsetof(struct tr_ask_save, folder), 0,
-     TR_PATH_BYTES - 1, NULL},
-    {"optimiser", TR_FIELD_BOOL, false, offsetof(struct tr_ask_save, optimiser), 0, 0,
-     NULL},
-    {"want_digests", TR_FIELD_BOOL, false, offsetof(struct tr_ask_save, want_digests), 0,
-     0, NULL},
+    {"folder", TR_FIELD_TEXT, false, SAVE(folder), 0, TR_PATH_BYTES - 1, NULL},
+    {"optimiser", TR_FIELD_BOOL, false, SAVE(optimiser), 0, 0, NULL},
+    {"fresh", TR_FIELD_BOOL, true, SAVE(fresh), 0, 0, NULL},
+    {"want_digests", TR_FIELD_BOOL, false, SAVE(want_digests), 0, 0, NULL},
 };
-const struct tr_record tr_ask_save_record = {"save", sizeof(struct tr_ask_save), 3,
+const struct tr_record tr_ask_save_record = {"save", sizeof(struct tr_ask_save), 4,
                                              ask_save_field};
 
 static const struct tr_field answer_save_field[] = {

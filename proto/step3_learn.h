@@ -52,6 +52,8 @@ enum { TR_PATH_BYTES = 1024 };
 struct tr_ask_save {
     char folder[TR_PATH_BYTES]; /* "": nothing is written */
     bool optimiser;             /* masters and moments too, to go on from */
+    bool
+        fresh; /* the folder is written aside and renamed, with the lineage; else written into */
     bool want_digests;
 };
 

@@ -144,9 +144,10 @@ const struct tr_reward_set *tr_plan_ppo_rewards(const struct tr_plan_ppo *p);
 /* After the step in hand nothing more is begun; the owner's saves are waited for. */
 void tr_plan_ppo_stop(struct tr_plan_ppo *p);
 
-/* A learner writes its model into a folder once it has done all it was asked so far. */
+/* A learner writes its model into a folder once it has done all it was asked so far; `fresh`: what
+ * it needs to go on too, into a folder that appears whole (proto/step3_learn.h). */
 enum tr_status tr_plan_ppo_save(struct tr_plan_ppo *p, struct tr_core *core,
-                                enum tr_role role, const char *folder, bool optimiser,
+                                enum tr_role role, const char *folder, bool fresh,
                                 int64_t ticket, struct tr_err *err);
 
 /* ---- swaps (ppo_swap.c) ---- */

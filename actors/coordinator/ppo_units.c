@@ -321,10 +321,10 @@ enum tr_status tr_ppo_take_learnt(struct tr_plan_ppo *p, struct tag t,
 /* ---- save ---- */
 
 enum tr_status tr_plan_ppo_save(struct tr_plan_ppo *p, struct tr_core *core,
-                                enum tr_role role, const char *folder, bool optimiser,
+                                enum tr_role role, const char *folder, bool fresh,
                                 int64_t ticket, struct tr_err *err)
 {
-    struct tr_ask_save ask = {.optimiser = optimiser, .want_digests = true};
+    struct tr_ask_save ask = {.optimiser = fresh, .fresh = fresh, .want_digests = true};
     struct tr_digest lineage = tr_core_lineage(core, p->post[role]);
     struct tr_digests needs = tr_digests_one(&lineage);
     struct tr_unit unit;

@@ -41,7 +41,7 @@ static enum tr_status draw(const char *dir, const char *key, int64_t n,
     char name[128];
     char path[1024];
     char title[1200];
-    struct tr_curve curve[] = {
+    struct tr_plot_curve curve[] = {
         {.name = "original", .n = n, .step = step, .value = value, .pale = true},
         {.name = "smoothed", .n = n, .step = step, .value = smooth},
     };

@@ -41,7 +41,7 @@ struct frame {
     struct tr_axis x, y;
 };
 
-static int colour_of(const struct tr_curve *c)
+static int colour_of(const struct tr_plot_curve *c)
 {
     static const int palette[COLOURS] = {0x1f77b4, 0xff7f0e, 0x2ca02c, 0xd62728,
                                          0x9467bd, 0x8c564b, 0x17becf, 0x7f7f7f};
@@ -137,12 +137,13 @@ static void draw_events(gdImagePtr canvas, const struct frame *f, const struct t
     }
 }
 
-static bool is_point(const struct tr_curve *c, int64_t k)
+static bool is_point(const struct tr_plot_curve *c, int64_t k)
 {
     return k >= 0 && k < c->n && is_number(c->step[k]) && is_number(c->value[k]);
 }
 
-static void draw_curve(gdImagePtr canvas, const struct frame *f, const struct tr_curve *c)
+static void draw_curve(gdImagePtr canvas, const struct frame *f,
+                       const struct tr_plot_curve *c)
 {
     int ink = colour_of(c), thick = c->pale ? FINE : FINE + 3;
     gdImageSetThickness(canvas, thick);

@@ -29,7 +29,7 @@
 
 enum { TR_PLOT_CURVES = 8, TR_PLOT_PANELS = 12 };
 
-struct tr_curve {
+struct tr_plot_curve {
     const char *name; /* NULL: not in the legend */
     int64_t n;
     const double *step, *value; /* [n], borrows; steps ascend */
@@ -39,9 +39,9 @@ struct tr_curve {
 
 struct tr_panel {
     const char *title;
-    const struct tr_curve *curve; /* borrows */
-    int curves;                   /* at most TR_PLOT_CURVES */
-    double lo, hi;                /* what is shown at least; both 0: as the values ask */
+    const struct tr_plot_curve *curve; /* borrows */
+    int curves;                        /* at most TR_PLOT_CURVES */
+    double lo, hi; /* what is shown at least; both 0: as the values ask */
 };
 
 struct tr_plot_event {

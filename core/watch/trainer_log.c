@@ -46,6 +46,7 @@ static json_t *line_of(const struct tr_log_entry *e)
         bad |= put_real(line, "loss", tr_round_decimals(e->loss, 4));
         bad |= put_real(line, "lr", e->lr);
     }
+    if (e->has_reward) bad |= put_real(line, "reward", tr_round_decimals(e->reward, 4));
     bad |= put_real(line, "epoch", e->epoch);
     double share = 100.0 * (double)e->step / (double)e->total;
     bad |= put_real(line, "percentage", tr_round_decimals(share, 2));
@@ -61,7 +62,9 @@ static json_t *line_of(const struct tr_log_entry *e)
 json_t *tr_trainer_log_history(const struct tr_log_entry *e)
 {
     json_t *h = json_object();
-    int bad = put_real(h, "epoch", e->epoch);
+    int bad = e->more ? json_object_update(h, e->more) : 0;
+    bad |= put_real(h, "epoch", e->epoch);
+    if (e->has_reward) bad |= put_real(h, "reward", e->reward);
     bad |= put_real(h, "grad_norm", e->grad_norm);
     bad |= put_real(h, "learning_rate", e->lr);
     bad |= put_real(h, "loss", tr_round_decimals(e->loss, 4));

@@ -25,6 +25,9 @@ struct tr_log_entry {
     double grad_norm, lr, epoch;
     double elapsed, remaining; /* seconds */
     int64_t skipped;           /* steps left out so far; told when not 0 */
+    bool has_reward;           /* ppo */
+    double reward;
+    json_t *more; /* borrows: what log_history says besides; or NULL */
 };
 
 /* Appends to DIR/trainer_log.jsonl. */

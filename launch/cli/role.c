@@ -107,7 +107,8 @@ static enum tr_status take_cpus(const struct wish *w, struct tr_err *err)
 
 /* Policy and critic learn: theirs is opened here, so that a checkpoint can be read into it. */
 static enum tr_status open_learner(const struct wish *w, const struct tr_exec *ex,
-                                   struct tr_learner **out, struct tr_err *err)
+                                   struct tr_learner **out, struct tr_digest *lineage,
+                                   bool *placed, struct tr_err *err)
 {
     struct tr_learner_start start = {
         .model = w->model,
@@ -121,8 +122,12 @@ static enum tr_status open_learner(const struct wish *w, const struct tr_exec *e
         .max_sequences = w->max_sequences,
     };
     enum tr_status st = tr_learner_open(ex, &start, out, err);
+    *placed = false;
     if (st != TR_OK || !w->checkpoint) return st;
-    return tr_checkpoint_read(*out, w->checkpoint, err);
+    st = tr_checkpoint_read(*out, w->checkpoint, err);
+    if (st == TR_OK) st = tr_checkpoint_read_lineage(w->checkpoint, lineage, err);
+    *placed = st == TR_OK;
+    return st == TR_AGAIN ? TR_OK : st;
 }
 
 static enum tr_status work_for(const struct wish *w, struct tr_role_start *start,
@@ -164,8 +169,11 @@ static enum tr_status serve_model(const struct wish *w, const struct tr_exec *ex
         .max_sequences = w->max_sequences,
         .pages = w->pages,
     };
+    struct tr_digest lineage;
+    bool placed = false;
     if (w->role == TR_ROLE_POLICY || w->role == TR_ROLE_CRITIC)
-        st = open_learner(w, ex, &start.learner, err);
+        st = open_learner(w, ex, &start.learner, &lineage, &placed, err);
+    if (placed) start.lineage = &lineage;
     if (st == TR_OK) st = work_for(w, &start, log, err);
     tr_learner_close(start.learner);
     return st;

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "launch/options.h"
+#include "launch/ppo_run.h"
 #include "launch/stage_run.h"
 #include "launch/start.h"
 
@@ -44,6 +45,39 @@ static int tell(const struct tr_options *o, const struct tr_stage_outcome *out,
     return EXIT_FAILED;
 }
 
+static int tell_ppo(const struct tr_options *o, const struct tr_ppo_outcome *out,
+                    const struct tr_log *log)
+{
+    char text[65];
+    tr_digest_text(&out->policy, text);
+    tr_log_info(log, "policy %s", text);
+    tr_digest_text(&out->critic, text);
+    tr_log_info(log, "critic %s", text);
+    if (out->stopped) {
+        tr_log_info(log, "stopped after step %lld; the same command goes on",
+                    (long long)out->step);
+        return EXIT_STOPPED;
+    }
+    tr_digest_text(&out->run, text);
+    tr_log_info(log, "digest %s", text);
+    tr_log_info(log, "saved in %s", o->output.dir);
+    return 0;
+}
+
+static int run_ppo(const struct tr_options *o, const char *where, const char *notes,
+                   bool staff)
+{
+    struct tr_err err = {0};
+    struct tr_ppo_outcome outcome;
+    struct tr_log log = {.name = "train", .fd = 2, .level = TR_LOG_INFO};
+    struct tr_ppo_watch watch = {
+        .log = &log, .stop_fd = tr_start_stop_fd(), .staff = staff};
+    if (*notes) tr_log_info(&log, "%.*s", (int)strcspn(notes, "\n"), notes);
+    enum tr_status st = tr_ppo_run(o, where, &watch, &outcome, &err);
+    if (watch.stop_fd >= 0) close(watch.stop_fd);
+    return st == TR_OK ? tell_ppo(o, &outcome, &log) : fail(st, &err);
+}
+
 static int run(const struct tr_options *o, const char *notes)
 {
     struct tr_err err = {0};
@@ -80,7 +114,10 @@ int tr_cli_train(int argc, char **argv)
     tr_buf_init(&notes, 1 << 16);
     enum tr_status st = tr_options_load(first == 2 ? argv[1] : NULL, argv + first,
                                         argc - first, &o, &notes, &err);
-    int code = st == TR_OK ? run(&o, tr_buf_text(&notes)) : fail(st, &err);
+    int code = st != TR_OK         ? fail(st, &err)
+               : o.stage == TR_PPO ? run_ppo(&o, first == 2 ? argv[1] : "command line",
+                                             tr_buf_text(&notes), true)
+                                   : run(&o, tr_buf_text(&notes));
     if (st == TR_OK) tr_options_fini(&o);
     tr_buf_fini(&notes);
     return code;

@@ -129,7 +129,8 @@ static void write_curve(const char *dir, const char *name, const double *value, 
     char path[SCRATCH_ROOM];
     struct tr_err err = {0};
     for (int i = 0; i < n && i < MOST; i++) step[i] = i + 1;
-    const struct tr_curve curve = {.name = title, .n = n, .step = step, .value = value};
+    const struct tr_plot_curve curve = {
+        .name = title, .n = n, .step = step, .value = value};
     const struct tr_panel panel = {.title = title, .curve = &curve, .curves = 1};
     const struct tr_plot_event event[] = {{50, title}, {51, "swap"}};
     const struct tr_plot plot = {

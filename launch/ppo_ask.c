@@ -1,0 +1,252 @@
+/* What people ask a running coordinator: how it goes, what was said, other rewards. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/clock.h"
+#include "core/base/json.h"
+#include "launch/ppo_parts.h"
+
+static enum tr_status put_json(json_t *doc, struct tr_buf *reply, struct tr_err *err)
+{
+    char *text = doc ? tr_json_text(doc, 0) : NULL;
+    json_decref(doc);
+    if (!text) return tr_err_set(err, TR_NOMEM, "an answer");
+    enum tr_status st = tr_buf_puts(reply, text, err);
+    free(text);
+    return st;
+}
+
+/* ---- status ---- */
+
+static json_t *worker_json(const struct tr_core_worker *w, double now)
+{
+    double life = now - w->since;
+    return json_pack("{s:s, s:s, s:s, s:s, s:b, s:b, s:b, s:I, s:I, s:I, s:f, s:f, s:f}",
+                     "role", tr_role_name(w->role), "slot", w->slot, "instance",
+                     w->instance, "isa", w->isa, "silent", w->silent, "idle", w->idle,
+                     "busy", w->busy, "in_hand", (json_int_t)w->in_hand, "answered",
+                     (json_int_t)w->answered, "threads", (json_int_t)w->threads,
+                     "busy_seconds", w->busy_seconds, "busy_share",
+                     life > 0 ? w->busy_seconds / life : 0.0, "since_seconds", life);
+}
+
+static json_t *queue_json(const struct tr_core *core, const struct tr_reward_set *set)
+{
+    json_t *list = json_array();
+    for (int r = 0; r < TR_ROLES && list; r++) {
+        int64_t slots = r == TR_ROLE_REWARD ? set->n : 1;
+        for (int64_t i = 0; i < slots; i++) {
+            const char *slot = r == TR_ROLE_REWARD ? set->slot[i].name : "";
+            int64_t post = tr_core_post(core, (enum tr_role)r, slot), waiting = 0,
+                    sent = 0;
+            if (post < 0) continue;
+            tr_core_queue(core, post, &waiting, &sent);
+            json_array_append_new(list, json_pack("{s:s, s:s, s:I, s:I}", "role",
+                                                  tr_role_name((enum tr_role)r), "slot",
+                                                  slot, "waiting", (json_int_t)waiting,
+                                                  "sent", (json_int_t)sent));
+        }
+    }
+    return list;
+}
+
+static json_t *counts_json(const struct tr_core *core)
+{
+    struct tr_core_counts n = tr_core_counts(core);
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "units",
+                     (json_int_t)n.units, "answered", (json_int_t)n.answered, "known",
+                     (json_int_t)n.known, "asked_again", (json_int_t)n.reissued,
+                     "second_answers", (json_int_t)n.second_answers, "differences",
+                     (json_int_t)n.differences, "refused", (json_int_t)n.refused,
+                     "replayed", (json_int_t)n.replayed);
+}
+
+static enum tr_status say_status(struct tr_ppo_parts *p, struct tr_core *core,
+                                 struct tr_buf *reply, struct tr_err *err)
+{
+    double now = tr_clock_seconds();
+    int64_t step = tr_plan_ppo_step(p->plan), done = step - p->first_step;
+    struct tr_buf swaps;
+    struct tr_core_worker w;
+    json_t *workers = json_array();
+    tr_buf_init(&swaps, 1 << 16);
+    enum tr_status st = tr_plan_ppo_swaps(p->plan, core, &swaps, err);
+    for (int64_t i = 0; tr_core_see(core, i, &w); i++)
+        if (w.here) json_array_append_new(workers, worker_json(&w, now));
+    double each = done > 0 ? (now - p->started) / (double)done : 0;
+    json_t *doc = json_pack(
+        "{s:s, s:b, s:I, s:I, s:f, s:f, s:o, s:o, s:o, s:o}", "run", p->run, "live", 1,
+        "step", (json_int_t)step, "steps", (json_int_t)p->set.steps, "seconds_a_step",
+        each, "seconds_left", each * (double)(p->set.steps - step), "workers", workers,
+        "queue", queue_json(core, tr_plan_ppo_rewards(p->plan)), "counts",
+        counts_json(core), "swaps", json_loads(tr_buf_text(&swaps), 0, NULL));
+    tr_buf_fini(&swaps);
+    if (st == TR_OK) return put_json(doc, reply, err);
+    json_decref(doc);
+    return st;
+}
+
+/* ---- swaps ---- */
+
+/* The wish takes the place of one of the same name, or is one more: for processes to start. */
+static void note_wish(struct tr_ppo_parts *p, const struct tr_reward_wish *w)
+{
+    int64_t i = 0;
+    while (i < p->roles.rewards && strcmp(p->roles.reward[i].name, w->name) != 0) i++;
+    if (i == TR_REWARDS_MAX) return;
+    if (i == p->roles.rewards) p->roles.rewards++;
+    p->roles.reward[i] = *w;
+}
+
+/* {"name": N, "at": T, "remove": true} or a reward as in the roles block, with "at". A weight
+ * alone changes the weight. */
+struct edit {
+    json_t *doc; /* owns; what the wish borrows from: kept for the life of the run */
+    struct tr_ppo_swap swap;
+    struct tr_reward_wish wish;
+    bool has_wish;
+};
+
+static enum tr_status read_edit(const char *argument, struct edit *e, struct tr_err *err)
+{
+    const char *name = NULL;
+    double weight = (double)NAN;
+    *e = (struct edit){.doc = NULL};
+    enum tr_status st = tr_json_parse(argument, strlen(argument), "swap", &e->doc, err);
+    if (st == TR_OK) st = tr_json_string(e->doc, "name", "swap", &name, err);
+    if (st == TR_OK)
+        st = tr_json_int_or(e->doc, "at", "swap", 0, INT32_MAX, 0, &e->swap.at, err);
+    if (st == TR_OK)
+        st = tr_json_bool_or(e->doc, "remove", "swap", false, &e->swap.remove, err);
+    if (st == TR_OK && json_object_get(e->doc, "weight"))
+        st = tr_json_real(e->doc, "weight", "swap", &weight, err);
+    if (st == TR_OK && strlen(name) >= sizeof e->swap.name)
+        st = tr_err_set(err, TR_BADARG, "swap: name: at most %zu bytes",
+                        sizeof e->swap.name - 1);
+    if (st != TR_OK) return st;
+    snprintf(e->swap.name, sizeof e->swap.name, "%s", name);
+    e->swap.weight = weight;
+    e->has_wish = json_object_get(e->doc, "model") || json_object_get(e->doc, "rule") ||
+                  json_object_get(e->doc, "external");
+    if (!e->has_wish || e->swap.remove) return TR_OK;
+    json_t *reward = json_copy(e->doc);
+    json_object_del(reward, "at");
+    json_object_del(reward, "remove");
+    json_object_set_new(e->doc, "reward", reward); /* lives as long as the wish */
+    st = tr_reward_read(reward, "swap", &e->wish, err);
+    if (st == TR_OK && e->wish.role.model)
+        snprintf(e->swap.folder, sizeof e->swap.folder, "%s", e->wish.role.model);
+    return st;
+}
+
+static void keep_or_drop(struct tr_ppo_parts *p, struct edit *e, bool keep)
+{
+    if (keep && e->has_wish)
+        json_array_append_new(p->kept, e->doc);
+    else
+        json_decref(e->doc);
+}
+
+/* A new slot, or a rule in a slot, needs processes of its own. */
+static enum tr_status do_edit(struct tr_ppo_parts *p, struct tr_core *core,
+                              struct edit *e, struct tr_err *err)
+{
+    bool there = tr_core_post(core, TR_ROLE_REWARD, e->swap.name) >= 0;
+    if (e->has_wish && there && e->wish.kind != TR_REWARD_MODEL)
+        return tr_err_set(err, TR_BADARG,
+                          "swap: \"%s\" is there already: a rule or an outside reward "
+                          "takes a name of its own",
+                          e->swap.name);
+    if (!e->has_wish && !there && !e->swap.remove)
+        return tr_err_set(err, TR_BADARG,
+                          "swap: there is no reward \"%s\": say model, rule or external",
+                          e->swap.name);
+    enum tr_status st = tr_plan_ppo_swap(p->plan, core, &e->swap, err);
+    if (st != TR_OK || !e->has_wish || e->swap.remove) return st;
+    note_wish(p, &e->wish);
+    return there ? TR_OK : tr_ppo_start_reward(p, &e->wish, err);
+}
+
+static enum tr_status swap(struct tr_ppo_parts *p, struct tr_core *core,
+                           const char *argument, struct tr_buf *reply, struct tr_err *err)
+{
+    struct edit e;
+    int64_t id = 0;
+    enum tr_status st = read_edit(argument, &e, err);
+    if (st == TR_OK) st = do_edit(p, core, &e, err);
+    struct tr_journal_swap row = {.at = e.swap.at > 0 ? e.swap.at : -1,
+                                  .slots = argument};
+    if (st == TR_OK) st = tr_journal_ask_swap(p->journal, &row, &id, err);
+    keep_or_drop(p, &e, st == TR_OK);
+    if (st != TR_OK) return st;
+    return put_json(
+        json_pack("{s:I, s:I}", "swap", (json_int_t)id, "at", (json_int_t)e.swap.at),
+        reply, err);
+}
+
+static enum tr_status rollback(struct tr_ppo_parts *p, struct tr_core *core,
+                               const char *argument, struct tr_buf *reply,
+                               struct tr_err *err)
+{
+    json_t *doc = NULL;
+    int64_t at = 0, id = 0;
+    enum tr_status st = TR_OK;
+    if (argument[0]) {
+        st = tr_json_parse(argument, strlen(argument), "rollback", &doc, err);
+        if (st == TR_OK)
+            st = tr_json_int_or(doc, "at", "rollback", 0, INT32_MAX, 0, &at, err);
+    }
+    json_decref(doc);
+    if (st == TR_OK) st = tr_plan_ppo_rollback(p->plan, core, at, err);
+    struct tr_journal_swap row = {
+        .rollback = true, .at = at > 0 ? at : -1, .slots = "{}"};
+    if (st == TR_OK) st = tr_journal_ask_swap(p->journal, &row, &id, err);
+    if (st != TR_OK) return st;
+    return put_json(json_pack("{s:I, s:I}", "swap", (json_int_t)id, "at", (json_int_t)at),
+                    reply, err);
+}
+
+/* One that lies before the state is only remembered, for the processes it needs. */
+static enum tr_status again(struct tr_ppo_parts *p, const struct tr_journal_swap *s,
+                            struct tr_err *err)
+{
+    struct edit e;
+    int64_t committed = tr_plan_ppo_step(p->plan);
+    int64_t at = s->applied >= 0 ? s->applied : s->at;
+    if (s->rollback) {
+        if (s->applied >= 0 && s->applied <= committed) return TR_OK;
+        return tr_plan_ppo_rollback(p->plan, p->core, at > 0 ? at : 0, err);
+    }
+    enum tr_status st = read_edit(s->slots, &e, err);
+    if (st == TR_OK && e.has_wish) note_wish(p, &e.wish);
+    keep_or_drop(p, &e, st == TR_OK);
+    if (st != TR_OK) return st;
+    if (s->applied >= 0 && s->applied <= committed) return TR_OK;
+    e.swap.at = at > 0 ? at : 0;
+    return tr_plan_ppo_swap(p->plan, p->core, &e.swap, err);
+}
+
+enum tr_status tr_ppo_ask_again(struct tr_ppo_parts *p, struct tr_err *err)
+{
+    struct tr_journal_swap s = {.id = -1};
+    enum tr_status st = TR_OK;
+    while (st == TR_OK && tr_journal_swap_after(p->journal, s.id, &s, NULL) == TR_OK)
+        st = again(p, &s, err);
+    return st == TR_OK ? TR_OK : tr_err_wrap(err, st, "a swap of before");
+}
+
+/* ---- by name ---- */
+
+enum tr_status tr_ppo_ask(void *self, struct tr_core *core, const char *what,
+                          const char *argument, struct tr_buf *reply, struct tr_err *err)
+{
+    struct tr_ppo_parts *p = self;
+    if (strcmp(what, "status") == 0) return say_status(p, core, reply, err);
+    if (strcmp(what, "swap") == 0) return swap(p, core, argument, reply, err);
+    if (strcmp(what, "rollback") == 0) return rollback(p, core, argument, reply, err);
+    return tr_err_set(err, TR_BADARG,
+                      "%s: expected status, rollouts, swap, rollback or snapshot-db",
+                      what);
+}

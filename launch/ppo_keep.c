@@ -1,0 +1,234 @@
+/* What becomes of a step: the journal's row, lines for people, folders to go on from. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "actors/checkpoint.h"
+#include "core/base/clock.h"
+#include "core/base/file.h"
+#include "core/base/json.h"
+#include "launch/ppo_parts.h"
+
+/* ---- the journal's row ---- */
+
+static void fill_rollout(const struct tr_ppo_report *r, int64_t i,
+                         struct tr_journal_score *score, struct tr_journal_rollout *out)
+{
+    const struct tr_ppo_sample *s = &r->sample[i];
+    *out = (struct tr_journal_rollout){
+        .sample = i,
+        .prompt = s->prompt,
+        .prompt_token = s->token,
+        .prompt_tokens = s->from,
+        .answer_token = s->token + s->from,
+        .answer_tokens = s->T - s->from,
+        .logprob = s->logp,
+        .ref_logprob = s->ref,
+        .value = s->value,
+        .score = s->score,
+        .stopped = s->stopped,
+        .policy = r->generated,
+        .slot = score,
+        .slots = r->rewards->n,
+    };
+    for (int64_t t = 0; t < s->T - s->from; t++) out->kl += (double)s->kl[t];
+    for (int64_t k = 0; k < r->rewards->n; k++)
+        score[k] = (struct tr_journal_score){
+            .slot = r->rewards->slot[k].name,
+            .score = (double)r->score[i * TR_REWARDS_MAX + k],
+            .weight = r->rewards->slot[k].weight,
+            .digest = r->rewards->slot[k].digest,
+        };
+}
+
+static enum tr_status write_row(struct tr_ppo_parts *p, const struct tr_ppo_report *r,
+                                struct tr_err *err)
+{
+    size_t n = (size_t)r->n;
+    struct tr_journal_rollout *rollout = calloc(n, sizeof *rollout);
+    struct tr_journal_score *score = calloc(n * TR_REWARDS_MAX, sizeof *score);
+    json_t *metrics = tr_ppo_metrics_json(r);
+    char *text = metrics ? tr_json_text(metrics, 0) : NULL;
+    enum tr_status st = TR_NOMEM;
+    if (rollout && score && text) {
+        struct tr_journal_step step = {
+            .step = r->step,
+            .state = r->state,
+            .metrics = text,
+            .policy = {.lineage = r->policy_lineage, .weights = r->policy_weights},
+            .critic = {.lineage = r->critic_lineage, .weights = r->critic_weights},
+        };
+        for (int64_t i = 0; i < r->n; i++)
+            fill_rollout(r, i, score + i * TR_REWARDS_MAX, &rollout[i]);
+        st = tr_journal_commit(p->journal, &step, rollout, r->n, err);
+    } else {
+        st = tr_err_set(err, TR_NOMEM, "a step's row");
+    }
+    json_decref(metrics);
+    free(text);
+    free(rollout);
+    free(score);
+    return st;
+}
+
+/* ---- folders ---- */
+
+static enum tr_status name_folder(const struct tr_ppo_parts *p, enum tr_save_kind kind,
+                                  enum tr_role role, int64_t step, char *out,
+                                  struct tr_err *err)
+{
+    char name[96];
+    bool critic = role == TR_ROLE_CRITIC;
+    if (kind == TR_SAVE_SNAPSHOT)
+        snprintf(name, sizeof name, "snapshot/%s-%lld", tr_role_name(role),
+                 (long long)step);
+    else if (kind == TR_SAVE_CHECKPOINT)
+        snprintf(name, sizeof name, "%scheckpoint-%lld", critic ? "critic/" : "",
+                 (long long)step);
+    else
+        snprintf(name, sizeof name, "%s", critic ? "critic" : ".");
+    return tr_path_join(out, TR_PLACE_BYTES, p->o->output.dir, name, err);
+}
+
+static enum tr_status save_one(struct tr_ppo_parts *p, struct tr_core *core,
+                               enum tr_save_kind kind, enum tr_role role, int64_t step,
+                               const struct tr_digest *lineage, struct tr_err *err)
+{
+    int64_t at = 0;
+    while (at < TR_SAVES_MAX && p->save[at].open) at++;
+    if (at == TR_SAVES_MAX) return TR_OK; /* a learner is far behind: the next will do */
+    struct tr_ppo_save *s = &p->save[at];
+    *s = (struct tr_ppo_save){
+        .open = true, .kind = kind, .role = role, .step = step, .lineage = *lineage};
+    enum tr_status st = name_folder(p, kind, role, step, s->folder, err);
+    if (st != TR_OK) return st;
+    return tr_plan_ppo_save(p->plan, core, role, s->folder, kind != TR_SAVE_MODEL, at,
+                            err);
+}
+
+static enum tr_status save_both(struct tr_ppo_parts *p, struct tr_core *core,
+                                enum tr_save_kind kind, const struct tr_ppo_report *r,
+                                struct tr_err *err)
+{
+    enum tr_status st =
+        save_one(p, core, kind, TR_ROLE_POLICY, r->step, &r->policy_lineage, err);
+    if (st != TR_OK) return st;
+    return save_one(p, core, kind, TR_ROLE_CRITIC, r->step, &r->critic_lineage, err);
+}
+
+static bool snapshot_due(const struct tr_ppo_parts *p, int64_t step)
+{
+    const struct tr_ppo_options *q = &p->o->ppo;
+    if (q->snapshot_steps > 0 && step - p->snapshot_step >= q->snapshot_steps)
+        return true;
+    return q->snapshot_seconds > 0 &&
+           tr_clock_seconds() - p->snapshot_at >= q->snapshot_seconds;
+}
+
+static bool checkpoint_due(const struct tr_ppo_parts *p, int64_t step)
+{
+    const struct tr_output_options *o = &p->o->output;
+    if (o->save_strategy != TR_SAVE_STEPS || o->save_steps < 1) return false;
+    return step % (int64_t)o->save_steps == 0;
+}
+
+static enum tr_status save_what_is_due(struct tr_ppo_parts *p, struct tr_core *core,
+                                       const struct tr_ppo_report *r, struct tr_err *err)
+{
+    enum tr_status st = TR_OK;
+    bool last = r->step == p->set.steps;
+    if (p->stopping || checkpoint_due(p, r->step))
+        st = save_both(p, core, TR_SAVE_CHECKPOINT, r, err);
+    else if (!last && snapshot_due(p, r->step))
+        st = save_both(p, core, TR_SAVE_SNAPSHOT, r, err);
+    else if (!last)
+        return TR_OK;
+    p->snapshot_at = tr_clock_seconds();
+    p->snapshot_step = r->step;
+    if (st == TR_OK && last) st = save_both(p, core, TR_SAVE_MODEL, r, err);
+    return st;
+}
+
+/* What no snapshot needs any more goes; a checkpoint's folder is the user's. */
+static enum tr_status prune(struct tr_ppo_parts *p, enum tr_role role, struct tr_err *err)
+{
+    enum { KEPT = 2 };
+    struct tr_journal_snapshot gone;
+    enum tr_status st =
+        tr_journal_prune(p->journal, role, KEPT + p->set.staleness, &gone, err);
+    while (st == TR_OK) {
+        if (strstr(gone.folder, "/snapshot/")) st = tr_dir_remove(gone.folder, err);
+        if (st == TR_OK)
+            st = tr_journal_prune(p->journal, role, KEPT + p->set.staleness, &gone, err);
+    }
+    return st == TR_AGAIN ? TR_OK : st;
+}
+
+enum tr_status tr_ppo_saved(void *self, int64_t ticket, const struct tr_digest *weights,
+                            const struct tr_digest *state, struct tr_err *err)
+{
+    struct tr_ppo_parts *p = self;
+    struct tr_ppo_save *s = &p->save[ticket];
+    int learner = s->role == TR_ROLE_CRITIC;
+    s->open = false;
+    *(learner ? &p->out.critic : &p->out.policy) = *weights;
+    p->state[learner] = *state;
+    if (s->kind == TR_SAVE_MODEL) return TR_OK;
+    struct tr_journal_snapshot row = {
+        .role = s->role, .step = s->step, .lineage = s->lineage, .weights = *weights};
+    snprintf(row.folder, sizeof row.folder, "%s", s->folder);
+    enum tr_status st = tr_journal_note_snapshot(p->journal, &row, err);
+    if (st == TR_OK) st = prune(p, s->role, err);
+    if (st != TR_OK || s->kind != TR_SAVE_CHECKPOINT || learner) return st;
+    tr_log_info(p->watch->log, "saved %s", s->folder);
+    return tr_checkpoint_prune(p->o->output.dir, p->o->output.save_limit, s->step, err);
+}
+
+/* ---- the owner's side ---- */
+
+enum tr_status tr_ppo_committed(void *self, struct tr_plan_ppo *plan,
+                                struct tr_core *core, const struct tr_ppo_report *r,
+                                struct tr_err *err)
+{
+    struct tr_ppo_parts *p = self;
+    (void)plan;
+    enum tr_status st = write_row(p, r, err);
+    if (st == TR_OK) st = tr_ppo_log_step(p, r, err);
+    if (st == TR_OK) st = save_what_is_due(p, core, r, err);
+    p->out.step = r->step;
+    p->out.reward = r->metrics.reward;
+    p->out.policy = r->policy_weights;
+    p->out.critic = r->critic_weights;
+    p->step_started = tr_clock_seconds();
+    return st;
+}
+
+enum tr_status tr_ppo_evaluated(void *self, const struct tr_ppo_report *r,
+                                struct tr_err *err)
+{
+    return tr_ppo_log_step(self, r, err);
+}
+
+enum tr_status tr_ppo_swapped(void *self, int64_t step, const struct tr_reward_set *set,
+                              struct tr_err *err)
+{
+    struct tr_ppo_parts *p = self;
+    struct tr_journal_swap s = {.id = -1};
+    char text[256] = "";
+    size_t used = 0;
+    for (int64_t i = 0; i < set->n && used < sizeof text; i++) {
+        char digest[65];
+        tr_digest_text(&set->slot[i].digest, digest);
+        used += (size_t)snprintf(text + used, sizeof text - used, "%s%s %.12s x %g",
+                                 i ? ", " : "", set->slot[i].name, digest,
+                                 set->slot[i].weight);
+    }
+    tr_log_info(p->watch->log, "from step %lld on the rewards are: %s", (long long)step,
+                text);
+    enum tr_status st = tr_journal_event(p->journal, "reward", "", "swapped", text, err);
+    /* The oldest that was asked for and not applied. */
+    while (st == TR_OK && tr_journal_swap_after(p->journal, s.id, &s, NULL) == TR_OK)
+        if (s.applied < 0 && (s.at < 0 || s.at <= step))
+            return tr_journal_apply_swap(p->journal, s.id, step, err);
+    return st;
+}

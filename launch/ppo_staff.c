@@ -1,0 +1,154 @@
+/* The command lines of a PPO run's processes. */
+#include <stdio.h>
+#include <string.h>
+
+#include "core/base/file.h"
+#include "kernels/attention.h"
+#include "launch/ppo_parts.h"
+
+static const struct tr_reward_wish *find_reward(const struct tr_ppo_parts *p,
+                                                const char *slot)
+{
+    for (int64_t i = 0; i < p->roles.rewards; i++)
+        if (strcmp(p->roles.reward[i].name, slot) == 0) return &p->roles.reward[i];
+    return NULL;
+}
+
+static const char *model_of(const struct tr_ppo_parts *p, const struct tr_member *m)
+{
+    const char *own = p->roles.role[m->role].model;
+    const struct tr_reward_wish *reward = find_reward(p, m->slot);
+    switch (m->role) {
+    case TR_ROLE_REFERENCE:
+        if (own) return own;
+        return p->o->ppo.ref_model ? p->o->ppo.ref_model : p->o->model.path;
+    case TR_ROLE_CRITIC: /* it starts from the first reward model, if there is one */
+        for (int64_t i = 0; !own && i < p->roles.rewards; i++)
+            own = p->roles.reward[i].role.model;
+        return own ? own : p->o->model.path;
+    case TR_ROLE_REWARD:
+        return reward ? reward->role.model : NULL;
+    case TR_ROLE_POLICY:
+    case TR_ROLE_ROLLOUT:
+    case TR_ROLES:
+        break;
+    }
+    return p->o->model.path;
+}
+
+/* A learner goes on from its newest snapshot that is not younger than what still is to be generated
+ * with: with staleness the version before the last committed one. */
+static const char *snapshot_of(struct tr_ppo_parts *p, enum tr_role role)
+{
+    struct tr_journal_snapshot *s = &p->snapshot;
+    int64_t latest = tr_plan_ppo_step(p->plan) - p->set.staleness;
+    for (int64_t back = 0;; back++) {
+        if (tr_journal_snapshot(p->journal, role, back, s, NULL) != TR_OK) return NULL;
+        if (s->step <= latest && tr_path_is_dir(s->folder)) return s->folder;
+    }
+}
+
+static void add_sizes(const struct tr_ppo_parts *p, const struct tr_member *m,
+                      struct tr_words *w)
+{
+    bool learner = m->role == TR_ROLE_POLICY || m->role == TR_ROLE_CRITIC;
+    int64_t batch = p->o->steps.batch, rows = p->set.samples < 32 ? p->set.samples : 32;
+    int64_t each = (p->longest + TR_PAGE - 1) / TR_PAGE;
+    if (learner) {
+        tr_words_number(w, "--max-tokens", batch * p->longest);
+        tr_words_number(w, "--max-sequences", batch);
+    } else if (m->role == TR_ROLE_ROLLOUT) {
+        tr_words_number(w, "--max-tokens", 256 > rows ? 256 : rows);
+        tr_words_number(w, "--max-sequences", rows);
+        tr_words_number(w, "--pages", rows * each);
+    } else {
+        tr_words_number(w, "--max-tokens", 4 * p->longest);
+    }
+}
+
+static void add_rule(const struct tr_ppo_parts *p, const struct tr_reward_wish *r,
+                     struct tr_words *w)
+{
+    if (r->kind == TR_REWARD_LENGTH) {
+        tr_words_add(w, "--rule", "length");
+        tr_words_real(w, "--target", r->target);
+        tr_words_real(w, "--scale", r->scale);
+    } else {
+        tr_words_add(w, "--rule", "regex");
+        tr_words_add(w, "--pattern", r->pattern);
+        tr_words_add(w, "--tokenizer", p->o->model.path);
+    }
+}
+
+static void add_learner(struct tr_ppo_parts *p, const struct tr_member *m,
+                        struct tr_words *w)
+{
+    const char *snapshot = snapshot_of(p, m->role);
+    if (snapshot) tr_words_add(w, "--checkpoint", snapshot);
+    if (m->role == TR_ROLE_CRITIC) tr_words_add(w, "--no-lm-head", NULL);
+    if (p->o->model.recompute == 1) tr_words_add(w, "--recompute", NULL);
+    if (m->role == TR_ROLE_POLICY) tr_words_add(w, "--weights", p->weights);
+}
+
+enum tr_status tr_ppo_words(void *self, const struct tr_member *m, struct tr_words *w,
+                            struct tr_err *err)
+{
+    struct tr_ppo_parts *p = self;
+    const struct tr_reward_wish *reward = find_reward(p, m->slot);
+    bool rule = m->role == TR_ROLE_REWARD && reward && reward->kind != TR_REWARD_MODEL;
+    int64_t threads = p->roles.role[m->role].threads;
+    (void)err;
+    if (m->role == TR_ROLE_REWARD && reward) threads = reward->role.threads;
+    tr_words_add(w, "role", tr_role_name(m->role));
+    tr_words_add(w, "--name", m->name);
+    tr_words_add(w, "--join", p->address);
+    if (p->roles.keys) tr_words_add(w, "--keys", p->roles.keys);
+    if (m->slot[0]) tr_words_add(w, "--slot", m->slot);
+    tr_words_number(w, "--seed", p->o->steps.seed);
+    tr_words_number(w, "--threads", threads);
+    if (rule) {
+        add_rule(p, reward, w);
+        return TR_OK;
+    }
+    tr_words_add(w, "--model", model_of(p, m));
+    tr_words_add(w, "--math", p->o->exec.math == TR_MATH_EXACT ? "exact" : "openblas");
+    if (p->o->model.bf16) tr_words_add(w, "--bf16", NULL);
+    add_sizes(p, m, w);
+    if (m->role == TR_ROLE_POLICY || m->role == TR_ROLE_CRITIC) add_learner(p, m, w);
+    return TR_OK;
+}
+
+void tr_ppo_fell(void *self, const struct tr_member *m, int64_t times)
+{
+    struct tr_ppo_parts *p = self;
+    char text[64];
+    snprintf(text, sizeof text, "%lld times now", (long long)times);
+    (void)tr_journal_event(p->journal, tr_role_name(m->role), m->name, "fell", text,
+                           NULL);
+}
+
+enum tr_status tr_ppo_start_reward(struct tr_ppo_parts *p, const struct tr_reward_wish *w,
+                                   struct tr_err *err)
+{
+    if (w->kind == TR_REWARD_EXTERNAL || !p->staff) return TR_OK;
+    return tr_staff_add(p->staff, TR_ROLE_REWARD, w->name, w->role.replicas, err);
+}
+
+enum tr_status tr_ppo_start_staff(struct tr_ppo_parts *p, struct tr_err *err)
+{
+    enum tr_status st =
+        tr_path_join(p->logs, sizeof p->logs, p->o->output.dir, "logs", err);
+    struct tr_staff_settings s = {.logs = p->logs,
+                                  .log = p->watch->log,
+                                  .words = tr_ppo_words,
+                                  .fell = tr_ppo_fell,
+                                  .self = p};
+    if (st == TR_OK) st = tr_staff_create(&s, &p->staff, err);
+    for (int r = 0; r < TR_ROLES && st == TR_OK; r++)
+        if (r != TR_ROLE_REWARD)
+            st = tr_staff_add(p->staff, (enum tr_role)r, "", p->roles.role[r].replicas,
+                              err);
+    for (int64_t i = 0; i < p->roles.rewards && st == TR_OK; i++)
+        st = tr_ppo_start_reward(p, &p->roles.reward[i], err);
+    return st;
+}

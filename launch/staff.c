@@ -1,0 +1,201 @@
+#include "launch/staff.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/clock.h"
+#include "core/base/file.h"
+
+static const double first_pause = 0.5, longest_pause = 30, good_life = 60;
+enum { EXIT_MISTAKE = 2 };
+
+struct place {
+    struct tr_member member;
+    struct tr_child child;
+    bool wanted; /* started again when it ends */
+    int64_t falls;
+    double pause, started, start_at; /* clock; start_at is used while it does not run */
+};
+
+struct tr_staff {
+    struct tr_staff_settings set;
+    struct place *place; /* owns */
+    int64_t n, room;
+};
+
+/* ---- words ---- */
+
+void tr_words_add(struct tr_words *w, const char *flag, const char *value)
+{
+    if (w->n + 2 > TR_CHILD_WORDS) return; /* child.h refuses what is cut off */
+    w->at[w->n++] = flag;
+    if (value) w->at[w->n++] = value;
+    w->at[w->n] = NULL;
+}
+
+static char *new_text(struct tr_words *w)
+{
+    return w->text[w->texts++ % (int)(sizeof w->text / sizeof *w->text)];
+}
+
+void tr_words_number(struct tr_words *w, const char *flag, int64_t value)
+{
+    char *text = new_text(w);
+    snprintf(text, sizeof *w->text, "%lld", (long long)value);
+    tr_words_add(w, flag, text);
+}
+
+void tr_words_real(struct tr_words *w, const char *flag, double value)
+{
+    char *text = new_text(w);
+    snprintf(text, sizeof *w->text, "%.17g", value);
+    tr_words_add(w, flag, text);
+}
+
+/* ---- a member ---- */
+
+static enum tr_status log_path(const struct tr_staff *s, const struct place *p, char *out,
+                               size_t size, struct tr_err *err)
+{
+    char name[128];
+    snprintf(name, sizeof name, "%s.log", p->member.name);
+    return tr_path_join(out, size, s->set.logs, name, err);
+}
+
+static enum tr_status start(struct tr_staff *s, struct place *p, double now,
+                            struct tr_err *err)
+{
+    char log[1024];
+    struct tr_words words = {.n = 0};
+    enum tr_status st = log_path(s, p, log, sizeof log, err);
+    if (st == TR_OK) st = s->set.words(s->set.self, &p->member, &words, err);
+    if (st == TR_OK) st = tr_child_start(words.at, log, &p->child, err);
+    p->started = now;
+    return st;
+}
+
+/* The last line that it wrote: why it ended, in its own words. */
+static void last_line(const struct tr_staff *s, const struct place *p, char *out,
+                      size_t size)
+{
+    char path[1024];
+    struct tr_buf text;
+    snprintf(out, size, "it left no word");
+    if (log_path(s, p, path, sizeof path, NULL) != TR_OK) return;
+    if (tr_file_read(path, 64U << 20U, &text, NULL) != TR_OK) return;
+    const char *at = tr_buf_text(&text), *end = at + text.size;
+    while (end > at && end[-1] == '\n') end--;
+    const char *line = end;
+    while (line > at && line[-1] != '\n') line--;
+    if (end > line) snprintf(out, size, "%.*s", (int)(end - line), line);
+    tr_buf_fini(&text);
+}
+
+/* ---- all of them ---- */
+
+enum tr_status tr_staff_create(const struct tr_staff_settings *s, struct tr_staff **out,
+                               struct tr_err *err)
+{
+    struct tr_staff *staff = calloc(1, sizeof *staff);
+    *out = staff;
+    if (!staff) return tr_err_set(err, TR_NOMEM, "a staff");
+    staff->set = *s;
+    return tr_dir_make(s->logs, err);
+}
+
+static enum tr_status add_one(struct tr_staff *s, const struct tr_member *m,
+                              struct tr_err *err)
+{
+    if (s->n == s->room) {
+        int64_t room = s->room ? 2 * s->room : 8;
+        struct place *more = realloc(s->place, (size_t)room * sizeof *more);
+        if (!more) return tr_err_set(err, TR_NOMEM, "a member of the staff");
+        s->place = more;
+        s->room = room;
+    }
+    struct place *p = &s->place[s->n++];
+    *p = (struct place){.member = *m, .wanted = true, .pause = first_pause};
+    return start(s, p, tr_clock_seconds(), err);
+}
+
+enum tr_status tr_staff_add(struct tr_staff *s, enum tr_role role, const char *slot,
+                            int64_t replicas, struct tr_err *err)
+{
+    enum tr_status st = TR_OK;
+    for (int64_t i = 0; i < replicas && st == TR_OK; i++) {
+        struct tr_member m = {.role = role, .index = i};
+        snprintf(m.slot, sizeof m.slot, "%s", slot);
+        snprintf(m.name, sizeof m.name, "%s%s%s-%lld", tr_role_name(role),
+                 slot[0] ? "-" : "", slot, (long long)i + 1);
+        st = add_one(s, &m, err);
+    }
+    return st;
+}
+
+static enum tr_status ended(struct tr_staff *s, struct place *p, double now,
+                            struct tr_err *err)
+{
+    char line[200];
+    last_line(s, p, line, sizeof line);
+    if (p->child.code == EXIT_MISTAKE)
+        return tr_err_set(err, TR_BADARG, "%s: %s", p->member.name, line);
+    if (now - p->started > good_life) p->pause = first_pause;
+    p->falls++;
+    p->start_at = now + p->pause;
+    tr_log_warn(s->set.log, "%s ended (%s); started again in %.1f s", p->member.name,
+                p->child.code < 0 ? "killed" : line, p->pause);
+    p->pause = 2 * p->pause < longest_pause ? 2 * p->pause : longest_pause;
+    if (s->set.fell) s->set.fell(s->set.self, &p->member, p->falls);
+    return TR_OK;
+}
+
+enum tr_status tr_staff_tend(struct tr_staff *s, double now, struct tr_err *err)
+{
+    enum tr_status st = TR_OK;
+    for (int64_t i = 0; i < s->n && st == TR_OK; i++) {
+        struct place *p = &s->place[i];
+        bool failed = false;
+        if (p->child.pid != 0 && tr_child_ended(&p->child, &failed) && p->wanted)
+            st = ended(s, p, now, err);
+        else if (p->child.pid == 0 && p->wanted && now >= p->start_at)
+            st = start(s, p, now, err);
+    }
+    return st;
+}
+
+void tr_staff_rest(struct tr_staff *s)
+{
+    for (int64_t i = 0; i < s->n; i++) s->place[i].wanted = false;
+}
+
+void tr_staff_dismiss(struct tr_staff *s, enum tr_role role, const char *slot)
+{
+    for (int64_t i = 0; i < s->n; i++) {
+        struct place *p = &s->place[i];
+        if (p->member.role == role && strcmp(p->member.slot, slot) == 0)
+            p->wanted = false;
+    }
+}
+
+void tr_staff_destroy(struct tr_staff *s, double seconds)
+{
+    if (!s) return;
+    double end = tr_clock_seconds() + seconds;
+    for (int64_t i = 0; i < s->n; i++) {
+        double left = end - tr_clock_seconds();
+        tr_child_stop(&s->place[i].child, left > 0 ? left : 0);
+    }
+    free(s->place);
+    free(s);
+}
+
+bool tr_staff_see(const struct tr_staff *s, int64_t i, struct tr_member *out,
+                  int64_t *pid, int64_t *falls)
+{
+    if (i < 0 || i >= s->n) return false;
+    *out = s->place[i].member;
+    *pid = s->place[i].child.pid;
+    *falls = s->place[i].falls;
+    return true;
+}

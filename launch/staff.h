@@ -1,0 +1,73 @@
+/* staff.h - the processes of a run on this host: started, started again, ended.
+ *
+ * What it is for. `troupe train` starts a process for each role that its roles block names. One that
+ * ends too early is started again after a pause that grows; whoever started them ends them.
+ *
+ * The data. A member is a name, the words of its command line and the child that runs them. The
+ * words are asked for at every start, because a learner goes on from its newest snapshot. Each
+ * member's lines go to LOGS/NAME.log.
+ *
+ * Invariants.
+ *   1. No member outlives this process (child.h).
+ *   2. A member whose command line was a mistake (exit code 2) is not started again: the run ends
+ *      with the last line of its log.
+ *   3. The pause doubles from half a second to thirty, and starts anew after a minute of life. */
+#ifndef TR_LAUNCH_STAFF_H
+#define TR_LAUNCH_STAFF_H
+
+#include "core/base/log.h"
+#include "launch/child.h"
+#include "proto/message.h"
+
+struct tr_words { /* of a command line; numbers are kept here */
+    const char *at[TR_CHILD_WORDS + 1];
+    int n;
+    char text[8][32];
+    int texts;
+};
+void tr_words_add(struct tr_words *w, const char *flag,
+                  const char *value); /* value or NULL */
+void tr_words_number(struct tr_words *w, const char *flag, int64_t value);
+void tr_words_real(struct tr_words *w, const char *flag, double value);
+
+struct tr_staff;
+
+struct tr_member {
+    enum tr_role role;
+    char slot[TR_SLOT_BYTES];
+    char name[96];
+    int64_t index; /* of its post's replicas */
+};
+
+struct tr_staff_settings {
+    const char *logs; /* a folder */
+    const struct tr_log *log;
+    /* The command line of a member, at every start; borrowed until the next call. */
+    enum tr_status (*words)(void *self, const struct tr_member *m, struct tr_words *out,
+                            struct tr_err *err);
+    /* It ended early and will be started again. */
+    void (*fell)(void *self, const struct tr_member *m, int64_t times);
+    void *self;
+};
+
+/* Copies the settings; their texts and log are borrowed until destroy. */
+enum tr_status tr_staff_create(const struct tr_staff_settings *s, struct tr_staff **out,
+                               struct tr_err *err);
+/* Ends them all: they are given `seconds` to go by themselves. */
+void tr_staff_destroy(struct tr_staff *s, double seconds);
+
+/* Adds `replicas` members of a post and starts them. */
+enum tr_status tr_staff_add(struct tr_staff *s, enum tr_role role, const char *slot,
+                            int64_t replicas, struct tr_err *err);
+/* Looks after them: now and then, several times a second. TR_BADARG: invariant 2. */
+enum tr_status tr_staff_tend(struct tr_staff *s, double now, struct tr_err *err);
+/* From now on who ends is not started again. */
+void tr_staff_rest(struct tr_staff *s);
+/* The same for one post, which is closed. */
+void tr_staff_dismiss(struct tr_staff *s, enum tr_role role, const char *slot);
+
+/* Member i with its process id (0: not running), for people; false past the last. */
+bool tr_staff_see(const struct tr_staff *s, int64_t i, struct tr_member *out,
+                  int64_t *pid, int64_t *falls);
+
+#endif
