@@ -35,7 +35,6 @@ struct tr_ppo_sample {
     double score;               /* given: what the rewards said */
     double paid;                /* computed: what it earns at its last token */
     bool stopped;               /* given: the answer ended with a stop id */
-    int seen;                   /* for the caller: who has spoken */
 };
 
 /* Takes an answer of n tokens in; allocates all arrays. */

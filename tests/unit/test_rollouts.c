@@ -20,6 +20,23 @@
             fail_msg("%s: %.12g, want %.12g", #got, got_, (double)(want));               \
     } while (0)
 
+static int64_t countdown = -1; /* allocations until one fails; below 0: none does */
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t n, size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t n, size_t size);
+
+void *__wrap_malloc(size_t size)
+{
+    return countdown >= 0 && countdown-- == 0 ? NULL : __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t n, size_t size)
+{
+    return countdown >= 0 && countdown-- == 0 ? NULL : __real_calloc(n, size);
+}
+
 enum { FIRST = 3, SECOND = 2, ALL = 5 };
 static const float logp[ALL] = {-0.7F, -1.2F, -0.3F, -1.1F, -0.4F};
 static const float ref[ALL] = {-0.9F, -1.0F, -0.5F, -1.4F, -0.6F};
@@ -211,6 +228,47 @@ static void whitened_rewards(void **state)
     }
 }
 
+/* Whatever allocation fails, the state is as it was and nothing is lost. */
+static void no_memory(void **state)
+{
+    (void)state;
+    static const int64_t pick[2] = {1, 0};
+    struct tr_err err = {0};
+    enum tr_status st = TR_NOMEM;
+    struct scene c;
+    set_up(&c);
+    c.rules.scale_scores = true;
+    c.state = tr_ppo_state_start(&c.rules);
+    for (int64_t k = 0; st != TR_OK; k++) {
+        struct tr_ppo_state before = c.state;
+        countdown = k;
+        st = tr_ppo_prepare(&c.rules, &c.state, c.s, 2, &c.m, &err);
+        countdown = -1;
+        if (st == TR_OK) break;
+        assert_int_equal(st, TR_NOMEM);
+        assert_true(err.text[0] != 0);
+        assert_memory_equal(&before, &c.state, sizeof before);
+    }
+    assert_true(c.state.scores.n > 1);
+    st = TR_NOMEM;
+    for (int64_t k = 0; st != TR_OK; k++) {
+        struct tr_ppo_arrays a;
+        countdown = k;
+        st = tr_ppo_arrays_make(&c.rules, c.s, pick, 2, &a, &err);
+        countdown = -1;
+        tr_ppo_arrays_fini(&a);
+    }
+    st = TR_NOMEM;
+    for (int64_t k = 0; st != TR_OK; k++) {
+        struct tr_ppo_sample s = {0};
+        countdown = k;
+        st = tr_ppo_sample_fill(&s, token, 2, token + 2, logp, 2, &err);
+        countdown = -1;
+        tr_ppo_sample_fini(&s);
+    }
+    tear_down(&c);
+}
+
 static void nothing_at_all(void **state)
 {
     (void)state;
@@ -374,6 +432,7 @@ int main(void)
         cmocka_unit_test(kinds_of_kl),
         cmocka_unit_test(whitened_rewards),
         cmocka_unit_test(nothing_at_all),
+        cmocka_unit_test(no_memory),
         cmocka_unit_test(a_state_survives_text),
         cmocka_unit_test(a_state_is_checked),
         cmocka_unit_test(rules_are_checked),
