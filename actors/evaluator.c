@@ -207,10 +207,11 @@ enum tr_status tr_evaluator_diverge(struct tr_evaluator *policy,
                                     const struct tr_ask_judge *ask, float *number,
                                     struct tr_err *err)
 {
-    struct apart p = {.of = {policy, reference}, .number = number};
+    struct apart p = {.of = {policy, reference}};
     int64_t most = policy->max_tokens < reference->max_tokens ? policy->max_tokens
                                                               : reference->max_tokens;
     enum tr_status st = open_apart(&p, err);
+    p.number = number;
     for (int64_t s0 = 0, s1 = 0; s0 < ask->from.count && st == TR_OK; s0 = s1) {
         st = cut(ask, s0, most, &s1, err);
         for (int m = 0; m < 2 && st == TR_OK; m++)

@@ -24,28 +24,28 @@ enum tr_loss_mean {
 
 struct tr_ppo_rules {
     /* what a rollout is paid */
-    bool scale_scores;   /* by the moments of all scores so far, their mean taken off */
     double score_clip;   /* to +- this; 0: no clipping */
-    bool whiten_scores;  /* over the samples of the step */
     double stop_penalty; /* taken off the score of an answer without a stop id */
+    bool scale_scores;   /* by the moments of all scores so far, their mean taken off */
+    bool whiten_scores;  /* over the samples of the step */
     /* rewards of its tokens */
-    enum tr_kl_kind kl;
-    struct tr_kl_control control; /* .coef is where it starts */
     bool whiten_rewards;
     bool whiten_padding; /* whitening also shifts the places behind an answer, up to the
                           * longest row of the step, and they feed the recursion: the peer's */
+    enum tr_kl_kind kl;
+    struct tr_kl_control control; /* .coef is where it starts */
     /* advantages */
     struct tr_gae gae;
     bool whiten_advantages;
     /* learning */
-    int64_t epochs;    /* passes over the step's samples */
-    int64_t minibatch; /* samples of one optimiser step */
-    int64_t
-        micro_batch; /* samples of one mean and of one ratio: matters to the next two */
     enum tr_loss_mean mean;
-    double ratio_threshold;  /* a micro-batch with a larger mean ratio teaches the policy
-                              * nothing; 0: none. TR_MEAN_TOKENS: the whole optimiser step */
-    double clip, clip_value; /* 0: no clipping */
+    int64_t epochs;      /* passes over the step's samples */
+    int64_t minibatch;   /* samples of one optimiser step */
+    int64_t micro_batch; /* samples of one mean and of one ratio: matters to those only */
+    double ratio_threshold; /* a micro-batch with a larger mean ratio teaches the policy
+                             * nothing; 0: none. TR_MEAN_TOKENS: the whole optimiser step */
+    double clip;            /* of the ratio; 0: no clipping */
+    double clip_value;      /* of the value's way from the old one; 0: no clipping */
 };
 
 extern const struct tr_ppo_rules tr_ppo_defaults;

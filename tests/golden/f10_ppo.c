@@ -261,19 +261,19 @@ static void keep_results(struct tally *t, const struct tr_learn_result r[2],
 /* One micro-batch alone: a step of it has the mean over its own tokens. */
 static enum tr_status micro_batch(struct critic_case *c, const char *at,
                                   const char *prefix, const struct tr_ppo_rows *all,
-                                  const json_t *want, const json_t *step, struct tally *t,
-                                  struct tr_err *err)
+                                  const json_t *want, const json_t *whole,
+                                  struct tally *t, struct tr_err *err)
 {
     char tensor[160];
     struct tr_learn_result r[2];
     const json_t *list = json_object_get(want, "samples");
     struct tr_ppo_rows rows =
         tr_ppo_rows_pick(all, list, 0, (int64_t)json_array_size(list));
-    size_t micros = json_array_size(json_object_get(step, "micro_batches"));
+    size_t micros = json_array_size(json_object_get(whole, "micro_batches"));
     double tokens = (double)tr_ppo_rows_tokens(&rows);
     double share = c->rules.mean == TR_MEAN_MICROBATCHES
                        ? 1 / (double)micros
-                       : tokens / number(step, "n_tokens");
+                       : tokens / number(whole, "n_tokens");
     enum tr_status st = learn(c, &rows, false, r, err);
     if (st != TR_OK) return st;
     keep_results(t, r, want);
@@ -305,18 +305,18 @@ static enum tr_status micro_batch(struct critic_case *c, const char *at,
 
 static enum tr_status micro_batches(struct critic_case *c, const char *at,
                                     const char *prefix, const struct tr_ppo_rows *all,
-                                    const json_t *want, struct tally *t,
+                                    const json_t *whole, struct tally *t,
                                     struct tr_err *err)
 {
     size_t j = 0;
     const json_t *micro = NULL;
     enum tr_status st = TR_OK;
-    json_array_foreach(json_object_get(want, "micro_batches"), j, micro)
+    json_array_foreach(json_object_get(whole, "micro_batches"), j, micro)
     {
         char inner[128], name[560];
         snprintf(inner, sizeof inner, "%s.micro%zu", prefix, j);
         snprintf(name, sizeof name, "%s/micro%zu", at, j);
-        if (st == TR_OK) st = micro_batch(c, name, inner, all, micro, want, t, err);
+        if (st == TR_OK) st = micro_batch(c, name, inner, all, micro, whole, t, err);
     }
     return st;
 }

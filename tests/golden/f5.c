@@ -294,12 +294,12 @@ static void note(struct notes *s, const char *key, double x)
 }
 
 /* Every number of the object must be in the notes. Counts are told by their names. */
-static void check_notes(const struct f5 *c, const struct notes *s, const json_t *want,
+static void check_notes(const struct f5 *c, const struct notes *s, json_t *want,
                         double *fractions, double *others)
 {
     const char *key = NULL;
     json_t *value = NULL;
-    json_object_foreach((json_t *)(uintptr_t)want, key, value)
+    json_object_foreach(want, key, value)
     {
         double e = (double)INFINITY;
         if (json_is_array(value)) continue;
@@ -429,7 +429,7 @@ static enum tr_status add_gradient(struct f5 *c, enum tr_objective objective,
 }
 
 static enum tr_status micro_batch(struct f5 *c, const char *at,
-                                  const struct tr_ppo_rows *r, const json_t *want,
+                                  const struct tr_ppo_rows *r, json_t *want,
                                   struct tally *t, struct tr_err *err)
 {
     struct tr_ppo_arrays a = {0};
@@ -544,7 +544,7 @@ static enum tr_status run_step(struct f5 *c, size_t k, const json_t *step,
     char at[460], prefix[32];
     struct tr_ppo_rows r;
     struct tr_ppo_metrics m;
-    const json_t *sums = json_object_get(step, "checksums");
+    json_t *sums = json_object_get(step, "checksums");
     snprintf(prefix, sizeof prefix, "step%zu", k);
     snprintf(at, sizeof at, "%s/step%zu", c->name, k);
     if (!tr_ppo_rows_open(c->g, at, step, c->arrays, prefix, &r))

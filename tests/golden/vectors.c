@@ -221,10 +221,10 @@ static double ppo(const struct tr_golden *g, const json_t *o)
         ppo_losses(o, i, advantage + at, &policy, &value, &kl);
         at += masked(o, "adv_white", i, want + at);
     }
-    double L_p = policy.loss / (double)n, L_v = value.loss / (double)n;
-    e = worse(e, L_p, number(o, "L_p"));
-    e = worse(e, L_v, number(o, "L_v"));
-    e = worse(e, L_p + 0.1 * L_v, number(o, "loss"));
+    double policy_mean = policy.loss / (double)n, value_mean = value.loss / (double)n;
+    e = worse(e, policy_mean, number(o, "L_p"));
+    e = worse(e, value_mean, number(o, "L_v"));
+    e = worse(e, policy_mean + 0.1 * value_mean, number(o, "loss"));
     e = worse(e, policy.ratio / (double)n, number(o, "mean_ratio"));
     e = worse(e, kl / (double)rows, number(o, "K"));
     return fmax(e, tr_golden_abs(advantage, want, n));

@@ -14,7 +14,7 @@
 #include "core/learn/pairs.h"
 #include "core/learn/ppo.h"
 
-#define assert_near(got, want, within)                                                   \
+#define ASSERT_NEAR(got, want, within)                                                   \
     do {                                                                                 \
         double got_ = (got);                                                             \
         if (!(fabs(got_ - (want)) <= (within)))                                          \
@@ -63,14 +63,14 @@ static void rewards_and_advantages_are_the_golden_ones(void **state)
     static const double returns[ALL] = {0.8734, 0.972, 0.96, -0.5605, -0.54};
     static const double white[ALL] = {0.630888, 1.094499, 0.382683, -0.920569, -1.187501};
     struct rollout r = roll_out();
-    assert_near(r.kl, 0.35, 1e-6);
+    ASSERT_NEAR(r.kl, 0.35, 1e-6);
     for (int i = 0; i < ALL; i++) {
-        assert_near((double)r.reward[i], reward[i], 1e-6);
-        assert_near((double)r.advantage[i], raw[i], 1e-6);
-        assert_near((double)r.returns[i], returns[i], 1e-6);
+        ASSERT_NEAR((double)r.reward[i], reward[i], 1e-6);
+        ASSERT_NEAR((double)r.advantage[i], raw[i], 1e-6);
+        ASSERT_NEAR((double)r.returns[i], returns[i], 1e-6);
     }
     tr_whiten(r.advantage, ALL, false);
-    for (int i = 0; i < ALL; i++) assert_near((double)r.advantage[i], white[i], 1e-6);
+    for (int i = 0; i < ALL; i++) ASSERT_NEAR((double)r.advantage[i], white[i], 1e-6);
 }
 
 static void losses_are_the_golden_ones(void **state)
@@ -84,10 +84,10 @@ static void losses_are_the_golden_ones(void **state)
         tr_ppo_policy(&policy, 0.2, ALL, logp_new[i], logp_old[i], r.advantage[i]);
         tr_ppo_value(&value, 0.2, ALL, value_new[i], value_old[i], r.returns[i]);
     }
-    assert_near(policy.ratio / ALL, 1.0411712564889952, 1e-6);
-    assert_near(policy.loss / ALL, 0.07722795488159537, 1e-6);
-    assert_near(value.loss / ALL, 0.313813181, 1e-6);
-    assert_near(policy.loss / ALL + 0.1 * value.loss / ALL, 0.10860927298159537, 1e-6);
+    ASSERT_NEAR(policy.ratio / ALL, 1.0411712564889952, 1e-6);
+    ASSERT_NEAR(policy.loss / ALL, 0.07722795488159537, 1e-6);
+    ASSERT_NEAR(value.loss / ALL, 0.313813181, 1e-6);
+    ASSERT_NEAR(policy.loss / ALL + 0.1 * value.loss / ALL, 0.10860927298159537, 1e-6);
 }
 
 /* Invariant 1 of ppo.h: each gradient is the difference quotient of its loss. */
@@ -104,13 +104,13 @@ static void gradients_are_the_slopes_of_the_losses(void **state)
             float g = tr_ppo_policy(&at, 0.2, 1, x, -1.25F, advantage[k]);
             tr_ppo_policy(&up, 0.2, 1, x + (float)h, -1.25F, advantage[k]);
             tr_ppo_policy(&down, 0.2, 1, x - (float)h, -1.25F, advantage[k]);
-            assert_near((double)g, (up.loss - down.loss) / (2 * h), 2e-3);
+            ASSERT_NEAR((double)g, (up.loss - down.loss) / (2 * h), 2e-3);
 
             struct tr_ppo_sums vu = {0}, vd = {0}, va = {0};
             float dv = tr_ppo_value(&va, 0.2, 2, x, -1.25F, advantage[k]);
             tr_ppo_value(&vu, 0.2, 2, x + (float)h, -1.25F, advantage[k]);
             tr_ppo_value(&vd, 0.2, 2, x - (float)h, -1.25F, advantage[k]);
-            assert_near((double)dv, (vu.loss - vd.loss) / (4 * h), 2e-3);
+            ASSERT_NEAR((double)dv, (vu.loss - vd.loss) / (4 * h), 2e-3);
         }
 }
 
@@ -121,10 +121,10 @@ static void clipped_tokens_are_counted(void **state)
     assert_true(tr_ppo_policy(&s, 0.2, 1, 0, -1, 1) == 0); /* ratio e, pushed up: held */
     assert_true(tr_ppo_policy(&s, 0.2, 1, 0, -1, -1) > 0); /* pushed down: not held */
     assert_true(tr_ppo_policy(&s, 0, 1, 0, -1, 1) < 0);    /* no clipping */
-    assert_near(s.clipped, 1, 0);
+    ASSERT_NEAR(s.clipped, 1, 0);
     assert_int_equal(s.tokens, 3);
-    assert_near(s.policy_kl, -3, 1e-12);
-    assert_near(s.approx_kl, 1.5, 1e-12);
+    ASSERT_NEAR(s.policy_kl, -3, 1e-12);
+    ASSERT_NEAR(s.approx_kl, 1.5, 1e-12);
 }
 
 /* gae.h: its invariant 3, the tail of invariant 1, and the rows of its essay. */
@@ -152,7 +152,7 @@ static void advantages_of_small_rollouts(void **state)
             if (fabs((double)a[t] - rows[i].advantage[t]) > 1e-6)
                 fail_msg("%s: advantage[%lld] is %g", rows[i].name, (long long)t,
                          (double)a[t]);
-            assert_near((double)r[t], (double)a[t] + (double)rows[i].value[t], 1e-6);
+            ASSERT_NEAR((double)r[t], (double)a[t] + (double)rows[i].value[t], 1e-6);
         }
     }
 }
@@ -164,15 +164,15 @@ static void whitening_small_batches(void **state)
     float pair[2] = {1, 3};
     float same[3] = {2, 2, 2};
     tr_whiten(one, 0, false);
-    assert_near((double)one[0], 3, 0);
+    ASSERT_NEAR((double)one[0], 3, 0);
     tr_whiten(one, 1, true);
-    assert_near((double)one[0], 3, 1e-6);
+    ASSERT_NEAR((double)one[0], 3, 1e-6);
     tr_whiten(one, 1, false);
-    assert_near((double)one[0], 0, 0);
+    ASSERT_NEAR((double)one[0], 0, 0);
     tr_whiten(pair, 2, true);
-    assert_near((double)pair[0], 2 - sqrt(0.5), 1e-6);
+    ASSERT_NEAR((double)pair[0], 2 - sqrt(0.5), 1e-6);
     tr_whiten(same, 3, false);
-    assert_near((double)same[1], 0, 0);
+    ASSERT_NEAR((double)same[1], 0, 0);
 }
 
 static void kl_controller_and_kinds(void **state)
@@ -181,22 +181,20 @@ static void kl_controller_and_kinds(void **state)
     static const double kl[3] = {10, -3, 6.3};
     static const double want[3] = {0.201024, 0.19999475712, 0.20025075040911358};
     struct tr_kl_control c = {0.2, true, 6, 10000};
-    double coef = 0.2;
     for (int i = 0; i < 3; i++) {
-        coef = c.coef;
         tr_kl_control_update(&c, kl[i], 256);
-        assert_near(c.coef, want[i], 1e-12);
+        ASSERT_NEAR(c.coef, want[i], 1e-12);
     }
     c.adaptive = false;
-    coef = c.coef;
+    double coef = c.coef;
     tr_kl_control_update(&c, 100, 256);
-    assert_near(c.coef, coef, 0);
-    assert_near(tr_kl_token(TR_KL_PLAIN, -1, -0.5F), -0.5, 0);
-    assert_near(tr_kl_token(TR_KL_ABS, -1, -0.5F), 0.5, 0);
-    assert_near(tr_kl_token(TR_KL_MSE, -1, -0.5F), 0.125, 0);
+    ASSERT_NEAR(c.coef, coef, 0);
+    ASSERT_NEAR(tr_kl_token(TR_KL_PLAIN, -1, -0.5F), -0.5, 0);
+    ASSERT_NEAR(tr_kl_token(TR_KL_ABS, -1, -0.5F), 0.5, 0);
+    ASSERT_NEAR(tr_kl_token(TR_KL_MSE, -1, -0.5F), 0.125, 0);
     const float p[3] = {logf(0.5F), logf(0.5F), -INFINITY};
     const float q[3] = {logf(0.25F), logf(0.5F), logf(0.25F)};
-    assert_near(tr_kl_full(p, q, 3), 0.5 * log(2), 1e-7);
+    ASSERT_NEAR(tr_kl_full(p, q, 3), 0.5 * log(2), 1e-7);
 }
 
 static void running_moments_are_the_golden_ones(void **state)
@@ -206,13 +204,13 @@ static void running_moments_are_the_golden_ones(void **state)
     const double second[2] = {0, 10};
     struct tr_moments m = tr_moments_start();
     tr_moments_update(&m, first, 4);
-    assert_near(m.mean, 2.5, 1e-12);
-    assert_near(m.std, 1.2909944487358056, 1e-12);
-    assert_near(tr_moments_scale(&m, 1), -1.1618948965738745, 1e-9);
+    ASSERT_NEAR(m.mean, 2.5, 1e-12);
+    ASSERT_NEAR(m.std, 1.2909944487358056, 1e-12);
+    ASSERT_NEAR(tr_moments_scale(&m, 1), -1.1618948965738745, 1e-9);
     tr_moments_update(&m, second, 2);
-    assert_near(m.mean, 3.3333333333333335, 1e-12);
-    assert_near(m.std, 3.559026084010437, 1e-12);
-    assert_near(tr_moments_scale(&m, 0), -0.9365857802108294, 1e-9);
+    ASSERT_NEAR(m.mean, 3.3333333333333335, 1e-12);
+    ASSERT_NEAR(m.std, 3.559026084010437, 1e-12);
+    ASSERT_NEAR(tr_moments_scale(&m, 0), -0.9365857802108294, 1e-9);
 }
 
 static void pairs_are_the_golden_ones(void **state)
@@ -221,15 +219,15 @@ static void pairs_are_the_golden_ones(void **state)
     struct tr_pair_sums s = {0};
     float dc = 0, dr = 0;
     tr_pair_add(&s, 1.2F, 0.2F, 2, &dc, &dr);
-    assert_near((double)dc, -0.5 / (1 + exp(1)), 1e-6);
+    ASSERT_NEAR((double)dc, -0.5 / (1 + exp(1)), 1e-6);
     assert_true(dr == -dc);
     tr_pair_add(&s, 0, 0.5F, 2, &dc, &dr);
-    assert_near(s.loss / 2, 0.6436693358491647, 1e-7);
+    ASSERT_NEAR(s.loss / 2, 0.6436693358491647, 1e-7);
     assert_int_equal(s.pairs, 2);
     assert_int_equal(s.right, 1);
     tr_pair_add(&s, 1, 1, 1, &dc, &dr); /* a tie is not right */
     assert_int_equal(s.right, 1);
-    assert_near((double)dc, -0.5, 0);
+    ASSERT_NEAR((double)dc, -0.5, 0);
 }
 
 static void pairs_far_apart_stay_finite(void **state)
@@ -238,11 +236,11 @@ static void pairs_far_apart_stay_finite(void **state)
     struct tr_pair_sums s = {0};
     float dc = 0, dr = 0;
     tr_pair_add(&s, -1000, 1000, 1, &dc, &dr);
-    assert_near(s.loss, 2000, 1e-9);
-    assert_near((double)dc, -1, 0);
+    ASSERT_NEAR(s.loss, 2000, 1e-9);
+    ASSERT_NEAR((double)dc, -1, 0);
     tr_pair_add(&s, 1000, -1000, 1, &dc, &dr);
-    assert_near(s.loss, 2000, 1e-9);
-    assert_near((double)dc, 0, 0);
+    ASSERT_NEAR(s.loss, 2000, 1e-9);
+    ASSERT_NEAR((double)dc, 0, 0);
     tr_pair_add(&s, NAN, 0, 1, &dc, &dr);
     assert_true(isnan(s.loss));
 }

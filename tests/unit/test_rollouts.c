@@ -13,7 +13,7 @@
 
 #include "core/learn/rollouts.h"
 
-#define assert_near(got, want, within)                                                   \
+#define ASSERT_NEAR(got, want, within)                                                   \
     do {                                                                                 \
         double got_ = (got);                                                             \
         if (!(fabs(got_ - (want)) <= (within)))                                          \
@@ -101,20 +101,20 @@ static void the_golden_samples(void **state)
     near_all("reward", c.s[0].reward, c.s[1].reward, reward);
     near_all("returns", c.s[0].returns, c.s[1].returns, returns);
     near_all("advantage", c.s[0].advantage, c.s[1].advantage, white);
-    assert_near(c.m.kl, 0.35, 1e-6);
-    assert_near(c.m.kl_coef, 0.2, 0);
-    assert_near(c.m.reward, 0.25, 0);
-    assert_near(c.m.reward_std, sqrt(1.125), 1e-12);
-    assert_near(c.m.score, 0.25, 0);
-    assert_near(c.m.entropy, (2.2 + 1.5) / 2, 1e-6);
-    assert_near(c.m.non_score_reward, -0.2 * 0.7 / 5, 1e-6);
-    assert_near(c.m.length, 2.5, 0);
-    assert_near(c.m.query_length, 1.5, 0);
-    assert_near(c.m.stopped, 0.5, 0);
-    assert_near(c.m.returns_mean, 1.7049 / 5, 1e-6);
-    assert_near(c.m.value_mean, 0.11, 1e-6);
+    ASSERT_NEAR(c.m.kl, 0.35, 1e-6);
+    ASSERT_NEAR(c.m.kl_coef, 0.2, 0);
+    ASSERT_NEAR(c.m.reward, 0.25, 0);
+    ASSERT_NEAR(c.m.reward_std, sqrt(1.125), 1e-12);
+    ASSERT_NEAR(c.m.score, 0.25, 0);
+    ASSERT_NEAR(c.m.entropy, (2.2 + 1.5) / 2, 1e-6);
+    ASSERT_NEAR(c.m.non_score_reward, -0.2 * 0.7 / 5, 1e-6);
+    ASSERT_NEAR(c.m.length, 2.5, 0);
+    ASSERT_NEAR(c.m.query_length, 1.5, 0);
+    ASSERT_NEAR(c.m.stopped, 0.5, 0);
+    ASSERT_NEAR(c.m.returns_mean, 1.7049 / 5, 1e-6);
+    ASSERT_NEAR(c.m.value_mean, 0.11, 1e-6);
     /* the controller: |0.35 / 6 - 1| is held to 0.2, two samples of 10000 */
-    assert_near(c.state.kl_coef, 0.2 * (1 - 0.2 * 2 / 10000), 1e-12);
+    ASSERT_NEAR(c.state.kl_coef, 0.2 * (1 - 0.2 * 2 / 10000), 1e-12);
     tear_down(&c);
 }
 
@@ -128,7 +128,7 @@ static void explained_variance(void **state)
     static const double raw[ALL] = {0.7734, 1.172, 0.56, -0.5605, -0.79};
     double error = 0;
     for (int t = 0; t < ALL; t++) error += raw[t] * raw[t] / ALL;
-    assert_near(c.m.explained_variance, 1 - error / c.m.returns_var, 1e-5);
+    ASSERT_NEAR(c.m.explained_variance, 1 - error / c.m.returns_var, 1e-5);
     tear_down(&c);
 }
 
@@ -161,8 +161,8 @@ static void what_a_rollout_is_paid(void **state)
             if (!(fabs(c.s[k].paid - rows[i].want[k]) <= 1e-6))
                 fail_msg("%s: sample %d earns %.9g, want %.9g", rows[i].name, k,
                          c.s[k].paid, rows[i].want[k]);
-        assert_near(c.m.reward, 0.25, 0);
-        assert_near((double)c.s[1].reward[1], c.s[1].paid - 0.04, 1e-6);
+        ASSERT_NEAR(c.m.reward, 0.25, 0);
+        ASSERT_NEAR((double)c.s[1].reward[1], c.s[1].paid - 0.04, 1e-6);
         assert_true(rows[i].scale == (c.state.scores.n > 1));
         tear_down(&c);
     }
@@ -219,9 +219,9 @@ static void whitened_rewards(void **state)
         prepare(&c);
         tr_gae_run(c.rules.gae, padded ? 3 : 2, row, v, 0, advantage, returns);
         for (int t = 0; t < SECOND; t++) {
-            assert_near((double)c.s[1].reward[t], (double)row[t], 1e-6);
-            assert_near((double)c.s[1].advantage[t], (double)advantage[t], 1e-6);
-            assert_near((double)c.s[1].returns[t], (double)returns[t], 1e-6);
+            ASSERT_NEAR((double)c.s[1].reward[t], (double)row[t], 1e-6);
+            ASSERT_NEAR((double)c.s[1].advantage[t], (double)advantage[t], 1e-6);
+            ASSERT_NEAR((double)c.s[1].returns[t], (double)returns[t], 1e-6);
         }
         assert_true(fabs((double)shift) > 0.01);
         tear_down(&c);
@@ -277,8 +277,8 @@ static void nothing_at_all(void **state)
     struct tr_ppo_metrics m;
     rules.whiten_rewards = rules.whiten_scores = rules.scale_scores = true;
     assert_int_equal(tr_ppo_prepare(&rules, &s, NULL, 0, &m, NULL), TR_OK);
-    assert_near(m.kl, 0, 0);
-    assert_near(m.score_std, 0, 0);
+    ASSERT_NEAR(m.kl, 0, 0);
+    ASSERT_NEAR(m.score_std, 0, 0);
 }
 
 /* ppo_rules.h, invariant 1. */
@@ -374,12 +374,12 @@ static void an_optimiser_step_of_chosen_samples(void **state)
     assert_int_equal(a.T, 8);
     assert_memory_equal(a.token, want, sizeof want);
     assert_memory_equal(a.label, label, sizeof label);
-    assert_near((double)a.old_logp[2], (double)logp[3], 0);
-    assert_near((double)a.wanted_value[5], (double)c.s[0].returns[0], 0);
+    ASSERT_NEAR((double)a.old_logp[2], (double)logp[3], 0);
+    ASSERT_NEAR((double)a.wanted_value[5], (double)c.s[0].returns[0], 0);
     struct tr_learn_task p = tr_ppo_task(&c.rules, TR_LEARN_POLICY, &a, &update);
     struct tr_learn_task v = tr_ppo_task(&c.rules, TR_LEARN_VALUE, &a, &update);
-    assert_near(p.divisor, 5, 0);
-    assert_near(p.update.lr, 0.5, 0);
+    ASSERT_NEAR(p.divisor, 5, 0);
+    ASSERT_NEAR(p.update.lr, 0.5, 0);
     assert_ptr_equal(p.seq.advantage, a.advantage);
     assert_null(p.seq.old_value);
     assert_ptr_equal(v.seq.wanted_value, a.wanted_value);
