@@ -51,9 +51,9 @@ enum tr_status tr_ppo_rules_check(const struct tr_ppo_rules *r, struct tr_err *e
         double x, lo, hi;
     } row[] = {
         {"score_clip", r->score_clip, 0, 1e30},
-        {"missing_eos_penalty", r->stop_penalty, 0, 1e30},
+        {"stop_penalty", r->stop_penalty, 0, 1e30},
         {"kl_coef", r->control.coef, 0, 1e6},
-        {"kl_target", r->control.target, 1e-6, 1e6},
+        {"ppo_target", r->control.target, 1e-6, 1e6},
         {"kl_horizon", r->control.horizon, 1, 1e15},
         {"gamma", r->gae.gamma, 0, 1},
         {"lam", r->gae.lambda, 0, 1},
