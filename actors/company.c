@@ -36,12 +36,13 @@ static enum tr_status load(struct tr_actor *actor, const struct tr_load *load,
     const atomic_bool never = false;
     struct tr_loaded said = {.digest = load->digest};
     struct tr_model_shape shape;
+    const struct tr_load_set set = {
+        .shape = &shape, .ex = tr_actor_exec(actor), .stop = &never};
     struct tr_model model = {.weights = NULL};
     struct tr_err why = {0};
     double begin = tr_clock_seconds();
     enum tr_status st = TR_BADARG;
-    if (tr_actor_shape(actor, &shape))
-        st = tr_load_model(&shape, tr_actor_exec(actor), load, &never, &model, &why);
+    if (tr_actor_shape(actor, &shape)) st = tr_load_model(&set, load, &model, &why);
     said.ok = st == TR_OK;
     if (said.ok) said.digest = model.digest;
     snprintf(said.text, sizeof said.text, "%s", why.text);

@@ -1,9 +1,14 @@
 #include "actors/loader.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "core/base/clock.h"
 
@@ -11,7 +16,9 @@ enum { WAITING_MAX = 16 };
 
 struct tr_loader {
     struct tr_model_shape shape;
-    struct tr_exec ex; /* owns; the thread's */
+    char place[TR_PACKED_PATH]; /* "" if there is none */
+    struct tr_exec ex;          /* owns; the thread's */
+    struct tr_fetcher *fetcher; /* owns; the thread's */
     struct tr_desk *desk;
     pthread_t thread;
     pthread_mutex_t lock; /* guards all below */
@@ -28,6 +35,75 @@ static bool is_zero(const struct tr_digest *d)
 {
     const struct tr_digest zero = {{0}};
     return tr_digest_equal(d, &zero);
+}
+
+/* Over the wire into a file of our own. */
+static enum tr_status fetch(const struct tr_load_set *set, const struct tr_load *load,
+                            struct tr_model *out, struct tr_err *err)
+{
+    struct tr_digest *chunk = NULL;
+    enum tr_status st = tr_model_blank(set->shape, set->ex->math, set->place, out, err);
+    if (st != TR_OK) return st;
+    struct tr_weights *into = tr_packed_fill(out->packed);
+    chunk = calloc((size_t)tr_weights_chunks(into), sizeof *chunk);
+    if (!chunk) st = tr_err_set(err, TR_NOMEM, "digests of chunks");
+    if (st == TR_OK)
+        st = tr_fetch(set->fetcher, load->source, &load->digest, set->stop, into, chunk,
+                      err);
+    if (st == TR_OK) st = tr_packed_seal(out->packed, chunk, &load->digest, err);
+    free(chunk);
+    if (st != TR_OK) {
+        tr_model_close(out);
+        return st;
+    }
+    tr_model_settle(out);
+    out->fetched = true;
+    return TR_OK;
+}
+
+/* Whoever has this lock fetches for its host; -1: somebody else has it. Given back by its end. */
+static int lock_fetch(const char *path)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, S_IRUSR | S_IWUSR);
+    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0) return fd;
+    if (fd >= 0) close(fd);
+    return -1;
+}
+
+/* Waits while another process of this host fetches the same, then maps its file. The wait ends, for
+ * its fetch does; should it not, we fetch too. */
+static enum tr_status fetch_for_host(const struct tr_load_set *set,
+                                     const struct tr_load *load, struct tr_model *out,
+                                     struct tr_err *err)
+{
+    static const double patience_seconds = 600;
+    char path[TR_PACKED_PATH], text[65], lock_path[TR_PACKED_PATH];
+    double end = tr_clock_seconds() + patience_seconds;
+    int lock = -1;
+    tr_digest_text(&load->digest, text);
+    enum tr_status st = tr_packed_path(set->place, &load->digest, path, err);
+    int n = snprintf(lock_path, sizeof lock_path, "%s/fetch-%s", set->place, text);
+    if (st != TR_OK || n < 0 || (size_t)n >= sizeof lock_path) return TR_BADARG;
+    st = TR_GONE;
+    while (tr_clock_seconds() < end && !atomic_load(set->stop)) {
+        lock = lock_fetch(lock_path);
+        st = tr_model_map(set->shape, set->ex->math, path, &load->digest, out, NULL);
+        if (st == TR_OK || lock >= 0) break;
+        nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+    }
+    if (st != TR_OK) st = fetch(set, load, out, err);
+    if (lock >= 0) unlink(lock_path);
+    if (lock >= 0) close(lock);
+    return st;
+}
+
+static enum tr_status from_source(const struct tr_load_set *set,
+                                  const struct tr_load *load, struct tr_model *out,
+                                  struct tr_err *err)
+{
+    if (is_zero(&load->digest))
+        return tr_err_set(err, TR_BADARG, "which weights was not said");
+    return set->place ? fetch_for_host(set, load, out, err) : fetch(set, load, out, err);
 }
 
 static enum tr_status from_folder(const struct tr_model_shape *shape,
@@ -61,18 +137,22 @@ static void add_reason(struct tr_err *all, const char *kind, const char *place,
              kind, why);
 }
 
-enum tr_status tr_load_model(const struct tr_model_shape *shape, const struct tr_exec *ex,
-                             const struct tr_load *load, const atomic_bool *stop,
+enum tr_status tr_load_model(const struct tr_load_set *set, const struct tr_load *load,
                              struct tr_model *out, struct tr_err *err)
 {
     struct tr_err all = {0}, one = {0};
     enum tr_status st = TR_GONE;
     if (load->file[0]) {
-        st = tr_model_map(shape, ex->math, load->file, &load->digest, out, &one);
+        st =
+            tr_model_map(set->shape, set->ex->math, load->file, &load->digest, out, &one);
         if (st != TR_OK) add_reason(&all, "file", load->file, &one);
     }
-    if (st != TR_OK && load->folder[0] && !atomic_load(stop)) {
-        st = from_folder(shape, ex, load, out, &one);
+    if (st != TR_OK && load->source[0] && set->fetcher && !atomic_load(set->stop)) {
+        st = from_source(set, load, out, &one);
+        if (st != TR_OK) add_reason(&all, "source", "", &one);
+    }
+    if (st != TR_OK && load->folder[0] && !atomic_load(set->stop)) {
+        st = from_folder(set->shape, set->ex, load, out, &one);
         if (st != TR_OK) add_reason(&all, "folder", load->folder, &one);
     }
     if (st == TR_OK) return st;
@@ -88,7 +168,12 @@ static void load_one(struct tr_loader *l, const struct tr_load *load)
     struct tr_loaded said = {.digest = load->digest};
     struct tr_err why = {0};
     double begin = tr_clock_seconds();
-    enum tr_status st = tr_load_model(&l->shape, &l->ex, load, &l->cancel, &model, &why);
+    const struct tr_load_set set = {.shape = &l->shape,
+                                    .ex = &l->ex,
+                                    .place = l->place[0] ? l->place : NULL,
+                                    .fetcher = l->fetcher,
+                                    .stop = &l->cancel};
+    enum tr_status st = tr_load_model(&set, load, &model, &why);
     if (atomic_load(&l->cancel)) {
         if (st == TR_OK) tr_model_close(&model);
         st = tr_err_set(&why, TR_GONE, "dropped while it was loaded");
@@ -135,9 +220,17 @@ enum tr_status tr_loader_open(const struct tr_loader_set *set, struct tr_desk *d
     if (!l) return tr_err_set(err, TR_NOMEM, "a loader");
     l->shape = set->shape;
     l->desk = desk;
+    snprintf(l->place, sizeof l->place, "%s", set->place ? set->place : "");
     if (tr_exec_init(&l->ex, set->isa, 1, set->math) != 0) {
         free(l);
         return tr_err_set(err, TR_NOMEM, "a loader's arithmetic");
+    }
+    struct tr_fetch_set fetch_set = tr_fetch_defaults(set->keys);
+    enum tr_status st = tr_fetcher_create(&fetch_set, &l->fetcher, err);
+    if (st != TR_OK) {
+        tr_exec_fini(&l->ex);
+        free(l);
+        return st;
     }
     pthread_mutex_init(&l->lock, NULL);
     pthread_cond_init(&l->more, NULL);
@@ -145,6 +238,7 @@ enum tr_status tr_loader_open(const struct tr_loader_set *set, struct tr_desk *d
         *out = l;
         return TR_OK;
     }
+    tr_fetcher_destroy(l->fetcher);
     tr_exec_fini(&l->ex);
     free(l);
     return tr_err_set(err, TR_NOMEM, "a thread to load in");
@@ -198,6 +292,7 @@ void tr_loader_close(struct tr_loader *l)
     pthread_join(l->thread, NULL);
     pthread_cond_destroy(&l->more);
     pthread_mutex_destroy(&l->lock);
+    tr_fetcher_destroy(l->fetcher);
     tr_exec_fini(&l->ex);
     free(l);
 }

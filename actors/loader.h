@@ -4,7 +4,8 @@
  * Gives a model to the desk, and `loaded`.
  *
  * What it is for. Mapping a file takes no time, but a folder is read and hashed, and chunks come over
- * a wire. That happens in a thread of its own with arithmetic of its own (one thread); the desk
+ * a wire (fetch.h). Of the processes of a host that share a folder for packed weights one fetches, and
+ * the others map its file. That happens in a thread of its own with arithmetic of its own (one thread); the desk
  * gets the model between two bits of work.
  *
  * Invariants.
@@ -18,18 +19,28 @@
 #include <stdatomic.h>
 
 #include "actors/desk.h"
+#include "actors/fetch.h"
 
-struct tr_loader_set {
-    struct tr_model_shape shape; /* what the role takes */
-    enum tr_math math;
-    const char *isa; /* borrowed during open */
+struct tr_load_set {                    /* borrows all */
+    const struct tr_model_shape *shape; /* what the role takes */
+    const struct tr_exec *ex;
+    const char *place; /* the folder for what is fetched; NULL: files without a name */
+    struct tr_fetcher *fetcher; /* NULL: sources are not asked */
+    const atomic_bool *stop;    /* ends it early */
 };
 
-/* The load itself: the first place of file and folder that has the weights. `stop` ends it early.
- * TR_GONE when none has, and why. */
-enum tr_status tr_load_model(const struct tr_model_shape *shape, const struct tr_exec *ex,
-                             const struct tr_load *load, const atomic_bool *stop,
+/* The load itself: the first of file, source and folder that has the weights. TR_GONE when none has,
+ * and why. */
+enum tr_status tr_load_model(const struct tr_load_set *set, const struct tr_load *load,
                              struct tr_model *out, struct tr_err *err);
+
+struct tr_loader_set {
+    struct tr_model_shape shape;
+    enum tr_math math;
+    const char *isa;            /* borrowed during open, as the next */
+    const char *place;          /* or NULL */
+    const struct tr_keys *keys; /* for sources; borrowed until close; NULL: none */
+};
 
 struct tr_loader;
 

@@ -32,6 +32,7 @@ struct tr_model {
     const struct tr_weights *weights;
     struct tr_weights *own;   /* owns; `weights`, or NULL when they lie in */
     struct tr_packed *packed; /* owns */
+    bool fetched; /* over the wire: the file is ours to give and to take away */
     float *drawn; /* owns; what f32 weights of a drawn model lie in, or NULL */
     struct tr_digest digest;
 };

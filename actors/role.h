@@ -18,6 +18,7 @@
 #include "proto/unit.h"
 
 struct tr_learner;
+struct tr_source;
 
 struct tr_role_start {
     const struct tr_exec *ex;   /* borrowed until close */
@@ -34,7 +35,8 @@ struct tr_role_start {
     int64_t max_sequences; /* in one pass, or generated at a time */
     int64_t pages;         /* of a generator's cache */
     const char *weights;   /* where packed weights are put for others, or NULL: nowhere */
-    int64_t keep;          /* how many versions a learner leaves there; 0: three */
+    struct tr_source *source; /* shared: gives weights to who asks; or NULL */
+    int64_t keep;             /* how many versions a learner leaves there; 0: three */
 };
 
 struct tr_role_ops {

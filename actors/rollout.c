@@ -7,12 +7,14 @@
  * job for another waits until those that run are done, and jobs that come after it wait behind
  * it, so nobody waits for ever. Then the generator turns to the version of the first that waits
  * and takes all jobs of that version. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "actors/generator.h"
 #include "actors/role.h"
 #include "actors/shelf.h"
+#include "actors/source.h"
 #include "proto/step1_generate.h"
 
 struct job { /* one unit in hand */
@@ -34,16 +36,29 @@ struct rollout {
         *present; /* on the shelf: whose weights the generator has, or NULL */
     struct tr_generator *generator; /* owns */
     struct tr_arch arch;            /* of the generator */
+    struct tr_source *source;       /* shared, or NULL */
+    struct tr_digests unsaid;       /* came over the wire, not offered to others yet */
     struct job *job;                /* owns; [jobs], in order of arrival */
     int64_t jobs, room;
 };
+
+static void forget(void *self, const struct tr_digest *digest)
+{
+    struct rollout *r = self;
+    const struct tr_model *m = tr_shelf_find(&r->shelf, digest);
+    if (!m) return;
+    if (m == r->present) r->present = NULL; /* nobody has a ticket: no unit needs it */
+    if (m->fetched && r->source) tr_source_remove(r->source, digest);
+    if (m->fetched) tr_packed_unlink(m->packed);
+    tr_shelf_drop(&r->shelf, digest);
+}
 
 static void close_rollout(void *self)
 {
     struct rollout *r = self;
     if (!r) return;
     tr_generator_destroy(r->generator);
-    tr_shelf_fini(&r->shelf);
+    while (r->shelf.n > 0) forget(r, &r->shelf.at[0]->digest);
     for (int64_t i = 0; i < r->jobs; i++) free(r->job[i].ticket);
     free(r->job);
     free(r);
@@ -55,6 +70,8 @@ static enum tr_status turn_to(struct rollout *r, const struct tr_model *m,
 {
     if (r->present == m) return TR_OK;
     r->present = NULL;
+    /* Padding that differs costs a new generator, no more. */
+    // NOLINTNEXTLINE(bugprone-suspicious-memory-comparison,cert-exp42-c,cert-flp37-c)
     if (r->generator && memcmp(&r->arch, &m->arch, sizeof r->arch) == 0) {
         tr_generator_use(r->generator, m->weights);
     } else {
@@ -81,6 +98,7 @@ static enum tr_status open_rollout(const struct tr_role_start *start, void **sel
     struct rollout *r = calloc(1, sizeof *r);
     if (!r) return tr_err_set(err, TR_NOMEM, "a rollout");
     r->ex = start->ex;
+    r->source = start->source;
     r->size = (struct tr_decode_size){.max_sequences = start->max_sequences,
                                       .max_tokens = start->max_tokens,
                                       .pages = start->pages};
@@ -111,19 +129,35 @@ static bool shape(const void *self, struct tr_model_shape *out)
     return true;
 }
 
+/* What came over the wire is given on: to this host as a file, to others in chunks. */
 static enum tr_status adopt(void *self, struct tr_model *take, struct tr_err *err)
 {
     struct rollout *r = self;
-    return tr_shelf_put(&r->shelf, take, err);
+    struct tr_digest digest = take->digest;
+    bool fetched = take->fetched;
+    enum tr_status st = tr_shelf_put(&r->shelf, take, err);
+    if (st != TR_OK || !fetched) return st;
+    const struct tr_model *m = tr_shelf_find(&r->shelf, &digest);
+    if (r->source && tr_source_add(r->source, m, NULL) != TR_OK)
+        return TR_OK; /* it need not serve others */
+    if (r->unsaid.n < TR_DIGESTS_MAX) r->unsaid.at[r->unsaid.n++] = digest;
+    return TR_OK;
 }
 
-static void forget(void *self, const struct tr_digest *digest)
+static bool offer(void *self, struct tr_offer *out)
 {
     struct rollout *r = self;
-    const struct tr_model *m = tr_shelf_find(&r->shelf, digest);
-    if (m && m == r->present)
-        r->present = NULL; /* nobody has a ticket: no unit needs it */
-    tr_shelf_drop(&r->shelf, digest);
+    while (r->unsaid.n > 0) {
+        struct tr_digest digest = r->unsaid.at[--r->unsaid.n];
+        const struct tr_model *m = tr_shelf_find(&r->shelf, &digest);
+        if (!m || (!r->source && !tr_packed_name(m->packed)[0])) continue;
+        *out = (struct tr_offer){.digest = digest};
+        snprintf(out->file, sizeof out->file, "%s", tr_packed_name(m->packed));
+        if (r->source)
+            snprintf(out->source, sizeof out->source, "%s", tr_source_address(r->source));
+        return true;
+    }
+    return false;
 }
 
 /* ---- from a unit to tickets ---- */
@@ -355,4 +389,5 @@ const struct tr_role_ops tr_rollout_role = {
     .shape = shape,
     .adopt = adopt,
     .forget = forget,
+    .offer = offer,
 };

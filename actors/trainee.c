@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "actors/checkpoint.h"
+#include "actors/source.h"
 #include "core/base/file.h"
 
 static enum tr_status open_learner(struct tr_trainee *t,
@@ -46,6 +47,7 @@ void tr_trainee_forget(void *self, const struct tr_digest *digest)
     struct tr_trainee *t = self;
     struct tr_model *m = tr_shelf_find(&t->published, digest);
     if (!m) return;
+    if (t->source) tr_source_remove(t->source, digest);
     tr_packed_unlink(m->packed);
     tr_shelf_drop(&t->published, digest);
 }
@@ -54,11 +56,15 @@ void tr_trainee_forget(void *self, const struct tr_digest *digest)
 static enum tr_status publish(struct tr_trainee *t, struct tr_err *err)
 {
     struct tr_model m;
-    if (!t->place[0] || tr_shelf_find(&t->published, &t->weights)) return TR_OK;
+    if (!t->publishes || tr_shelf_find(&t->published, &t->weights)) return TR_OK;
     while (t->published.n >= t->keep) tr_trainee_forget(t, &t->published.at[0]->digest);
     enum tr_status st =
         tr_model_pack(tr_learner_weights(t->learner), tr_learner_exec(t->learner),
-                      t->chunk, &t->weights, t->place, &m, err);
+                      t->chunk, &t->weights, t->place[0] ? t->place : NULL, &m, err);
+    if (st == TR_OK && t->source) {
+        st = tr_source_add(t->source, &m, err);
+        if (st != TR_OK) tr_model_close(&m);
+    }
     if (st == TR_OK) st = tr_shelf_put(&t->published, &m, err);
     if (st == TR_OK && t->unsaid.n < TR_DIGESTS_MAX)
         t->unsaid.at[t->unsaid.n++] = t->weights;
@@ -74,6 +80,8 @@ bool tr_trainee_offer(void *self, struct tr_offer *out)
         if (!m) continue;
         *out = (struct tr_offer){.digest = digest};
         snprintf(out->file, sizeof out->file, "%s", tr_packed_name(m->packed));
+        if (t->source)
+            snprintf(out->source, sizeof out->source, "%s", tr_source_address(t->source));
         return true;
     }
     return false;
@@ -89,8 +97,9 @@ enum tr_status tr_trainee_open(const struct tr_role_start *start, bool lm_head,
     t->max_tokens = start->max_tokens;
     snprintf(t->folder, sizeof t->folder, "%s", start->folder ? start->folder : "");
     /* A critic's weights are nobody else's. */
-    snprintf(t->place, sizeof t->place, "%s",
-             lm_head && start->weights ? start->weights : "");
+    t->publishes = lm_head && (start->weights || start->source);
+    t->source = start->source;
+    snprintf(t->place, sizeof t->place, "%s", start->weights ? start->weights : "");
     t->keep = start->keep > 0 && start->keep < TR_SHELF_MODELS ? start->keep : 3;
     enum tr_status st = open_learner(t, start, lm_head, value_head, err);
     if (st == TR_OK) st = need_digest(t, err);

@@ -36,7 +36,9 @@ struct tr_trainee {
     struct tr_content
         last;    /* owns; the answer to `lineage`, once there was a learn unit */
     bool wanted; /* `lineage` wanted the digest of its weights */
-    char place[TR_PATH_BYTES]; /* where it publishes, "" if nowhere */
+    bool publishes;
+    char place[TR_PATH_BYTES]; /* the folder of its files, "" if they have no name */
+    struct tr_source *source;  /* shared, or NULL */
     int64_t keep;
     struct tr_shelf published;
     struct tr_digests unsaid; /* published, not offered yet */

@@ -258,7 +258,8 @@ static enum tr_status serve(struct running *r, struct tr_err *err)
 /* What it says of the actor is said before the desk has it. */
 static enum tr_status open_desk(struct running *r, struct tr_err *err)
 {
-    struct tr_loader_set set = {.isa = r->hello.isa};
+    struct tr_loader_set set = {
+        .isa = r->hello.isa, .place = r->set->place, .keys = r->set->keys};
     r->hello = tr_actor_hello(r->actor);
     r->hello.incarnation = incarnation();
     r->hello.swap = r->set->swap;

@@ -33,6 +33,7 @@ struct tr_worker {
     const char *slot;     /* which of several rewards, or NULL */
     bool swap;            /* its weights should take the place of the present ones */
     const struct tr_keys *keys; /* borrows; NULL: none, on this host */
+    const char *place; /* the folder for packed weights that are fetched, or NULL */
     double join_seconds;
     double quiet_seconds; /* without a word from the coordinator; 0: 30 */
     int stop_fd; /* readable: say bye after the bit of work in hand; once more: now. -1: never */

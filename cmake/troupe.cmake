@@ -58,6 +58,9 @@ function(tr_test name)
     endforeach()
     add_test(NAME ${name} COMMAND ${name} ${T_ARGS} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
     set_tests_properties(${name} PROPERTIES LABELS "${T_LABELS}" TIMEOUT 300)
+    if(TR_SANITIZE MATCHES "thread")
+        set_tests_properties(${name} PROPERTIES ENVIRONMENT "TSAN_OPTIONS=suppressions=${CMAKE_SOURCE_DIR}/tests/tsan.supp")
+    endif()
 endfunction()
 
 # tr_fuzz(NAME file.c NEEDS module ...): libFuzzer under clang with TR_SANITIZE=fuzzer-no-link,...;

@@ -126,10 +126,10 @@ struct tr_parting { /* drain, bye */
     char reason[200];
 };
 
-struct tr_load { /* which weights, and where from: the first of these that is not "" */
+struct tr_load { /* which weights, and where from: these are tried in turn, "" is none */
     struct tr_digest digest;
     char file[TR_PLACE_BYTES];   /* the packed file on this host */
-    char source[TR_PLACE_BYTES]; /* an address that answers `get` */
+    char source[TR_PLACE_BYTES]; /* addresses that answer `get`, a space between two */
     char folder[TR_PLACE_BYTES]; /* a model folder */
 };
 

@@ -30,13 +30,15 @@ static const double refusal_seconds =
 
 /* ---- opening ---- */
 
+enum { WAITING = 256 };
+
 /* Option, value: every socket gets all of them. */
 static const struct {
     int option, value;
 } setting[] = {
-    {ZMQ_LINGER, 2000}, /* ms that a last message may take to leave */
-    {ZMQ_SNDHWM, 256},  /* messages to a peer that does not read */
-    {ZMQ_RCVHWM, 256},  /* messages from a peer that we do not read */
+    {ZMQ_LINGER, 2000},    /* ms that a last message may take to leave */
+    {ZMQ_SNDHWM, WAITING}, /* messages to a peer that does not read */
+    {ZMQ_RCVHWM, 256},     /* messages from a peer that we do not read */
     {ZMQ_HEARTBEAT_IVL,
      1000}, /* ms between pings: without them a cut link is never seen */
     {ZMQ_HEARTBEAT_TIMEOUT, 10000},
@@ -126,6 +128,13 @@ static enum tr_status bind_fault(const char *address, int fault, struct tr_err *
 enum tr_status tr_wire_listen(const char *address, const struct tr_keys *keys,
                               char *bound, struct tr_wire **out, struct tr_err *err)
 {
+    return tr_wire_listen_bulk(address, keys, WAITING, bound, out, err);
+}
+
+enum tr_status tr_wire_listen_bulk(const char *address, const struct tr_keys *keys,
+                                   int waiting, char *bound, struct tr_wire **out,
+                                   struct tr_err *err)
+{
     struct tr_address a;
     struct tr_wire *w = NULL;
     char last[TR_ADDRESS_BYTES];
@@ -135,7 +144,8 @@ enum tr_status tr_wire_listen(const char *address, const struct tr_keys *keys,
     if (st == TR_OK) (void)tr_address_resolve(&a, NULL); /* else it is an interface */
     if (st == TR_OK) st = open_wire(&a, keys, true, &w, err);
     if (st != TR_OK) return st;
-    if (zmq_bind(w->socket, a.numbers[0] ? a.numbers : a.place) != 0)
+    if (zmq_setsockopt(w->socket, ZMQ_SNDHWM, &waiting, sizeof waiting) != 0 ||
+        zmq_bind(w->socket, a.numbers[0] ? a.numbers : a.place) != 0)
         st = bind_fault(a.place, zmq_errno(), err);
     else if (zmq_getsockopt(w->socket, ZMQ_LAST_ENDPOINT, last, &size) != 0)
         st = tr_err_set(err, TR_IO, "%s: %s", address, zmq_strerror(zmq_errno()));

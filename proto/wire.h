@@ -36,6 +36,10 @@ struct tr_wire;
  * one. */
 enum tr_status tr_wire_listen(const char *address, const struct tr_keys *keys,
                               char *bound, struct tr_wire **out, struct tr_err *err);
+/* The same for messages of megabytes: `waiting` of them for a peer that does not read, no more. */
+enum tr_status tr_wire_listen_bulk(const char *address, const struct tr_keys *keys,
+                                   int waiting, char *bound, struct tr_wire **out,
+                                   struct tr_err *err);
 /* A key in the address goes before keys->server. */
 enum tr_status tr_wire_join(const char *address, const struct tr_keys *keys,
                             struct tr_wire **out, struct tr_err *err);

@@ -7,6 +7,7 @@
 #include "actors/checkpoint.h"
 #include "actors/shelf.h"
 #include "actors/skeleton.h"
+#include "actors/source.h"
 #include "actors/worker.h"
 #include "core/model/packed_dir.h"
 #include "launch/flags.h"
@@ -25,7 +26,7 @@ struct wish {
     bool from_scratch, value_head, no_lm_head, bf16, recompute;
     int64_t max_tokens, max_sequences, pages;
     /* weights that change */
-    const char *weights;
+    const char *weights, *source;
     int64_t keep;
 };
 
@@ -72,6 +73,7 @@ static enum tr_status parse(int argc, char **argv, struct wish *w, struct tr_err
         {"max-sequences", TR_FLAG_INT, &w->max_sequences, 1, 1 << 20},
         {"pages", TR_FLAG_INT, &w->pages, 1, 1 << 26},
         {"weights", TR_FLAG_TEXT, &w->weights, 0, 0},
+        {"source", TR_FLAG_TEXT, &w->source, 0, 0},
         {"keep", TR_FLAG_INT, &w->keep, 1, TR_SHELF_MODELS - 1},
     };
     int words = 0;
@@ -130,6 +132,23 @@ static enum tr_status open_learner(const struct wish *w, const struct tr_exec *e
     return st == TR_AGAIN ? TR_OK : st;
 }
 
+/* Those who have the policy's weights give them to other hosts. A policy does as soon as it publishes,
+ * a rollout when it met its company on another host. */
+static enum tr_status open_source(const struct wish *w, const struct tr_keys *keys,
+                                  struct tr_source **out, struct tr_err *err)
+{
+    char beside[TR_ADDRESS_BYTES];
+    struct tr_address met;
+    if (w->source) return tr_source_open(w->source, keys, out, err);
+    if (!w->weights) return TR_OK;
+    enum tr_status st = tr_address_parse(w->join, keys != NULL, &met, err);
+    if (st != TR_OK || (w->role != TR_ROLE_POLICY &&
+                        (w->role != TR_ROLE_ROLLOUT || !met.tcp || met.loopback)))
+        return st;
+    st = tr_address_beside(w->join, beside, err);
+    return st == TR_OK ? tr_source_open(beside, keys, out, err) : st;
+}
+
 static enum tr_status work_for(const struct wish *w, struct tr_role_start *start,
                                const struct tr_log *log, struct tr_err *err)
 {
@@ -139,6 +158,7 @@ static enum tr_status work_for(const struct wish *w, struct tr_role_start *start
     enum tr_status st = TR_OK;
     struct tr_worker worker = {.address = w->join,
                                .keys = w->keys ? &keys : NULL,
+                               .place = w->weights,
                                .instance = log->name,
                                .slot = w->slot,
                                .swap = w->swap,
@@ -146,11 +166,13 @@ static enum tr_status work_for(const struct wish *w, struct tr_role_start *start
                                .stop_fd = w->stop_fd};
     if (w->keys) st = tr_keys_open(w->keys, w->role, &keys, err);
     if (st == TR_OK && w->weights) st = tr_packed_dir_open(w->weights, &dir, err);
+    if (st == TR_OK) st = open_source(w, worker.keys, &start->source, err);
     start->weights = w->weights;
     start->keep = w->keep;
     if (st == TR_OK) st = tr_actor_open(w->role, start, &actor, err);
     if (st == TR_OK) st = tr_worker_run(&worker, actor, log, err);
     tr_actor_close(actor);
+    tr_source_close(start->source);
     tr_packed_dir_close(dir);
     tr_keys_close(&keys);
     return st;

@@ -40,11 +40,11 @@ static void load(struct tr_actor *a, const struct versions *v, int i)
     struct tr_load load = versions_load(v, i);
     struct tr_loaded said = {.digest = load.digest, .ok = true};
     struct tr_model_shape shape;
+    const struct tr_load_set set = {.shape = &shape, .ex = &v->ex, .stop = &never};
     struct tr_model m;
     struct tr_err err = {0};
     assert_true(tr_actor_shape(a, &shape));
-    if (tr_load_model(&shape, &v->ex, &load, &never, &m, &err) != TR_OK)
-        fail_msg("%s", err.text);
+    if (tr_load_model(&set, &load, &m, &err) != TR_OK) fail_msg("%s", err.text);
     assert_int_equal(tr_actor_adopt(a, &m, &said, NULL), TR_OK);
 }
 
@@ -230,14 +230,15 @@ static void a_load_names_what_was_wrong(void **state)
     struct tr_err err = {0};
     versions_open(&v, false);
     struct tr_model_shape shape = tr_model_shape_of(v.model[0].weights);
+    const struct tr_load_set set = {.shape = &shape, .ex = &v.ex, .stop = &never};
     struct tr_load l = versions_load(&v, 1);
     l.digest = v.model[0].digest;
     snprintf(l.folder, sizeof l.folder, "/no/such/folder");
-    assert_int_equal(tr_load_model(&shape, &v.ex, &l, &never, &m, &err), TR_GONE);
+    assert_int_equal(tr_load_model(&set, &l, &m, &err), TR_GONE);
     assert_non_null(strstr(err.text, "file: holds "));
     assert_non_null(strstr(err.text, "; folder: "));
     l = (struct tr_load){.digest = v.model[0].digest};
-    assert_int_equal(tr_load_model(&shape, &v.ex, &l, &never, &m, &err), TR_GONE);
+    assert_int_equal(tr_load_model(&set, &l, &m, &err), TR_GONE);
     assert_string_equal(err.text, "no place to load from was named");
     versions_close(&v);
 }
