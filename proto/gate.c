@@ -216,6 +216,7 @@ int64_t tr_gate_refused(struct tr_gate *g, char latest[TR_REFUSED_BYTES])
 
 enum tr_status tr_gate_check(int role, const struct tr_message *m, struct tr_err *err)
 {
+    if (role < 0) return tr_err_set(err, TR_BADMSG, "a message without an admitted key");
     if (m->say == TR_SAY_ASK && role != TR_KEY_ADMIN)
         return tr_err_set(err, TR_BADMSG,
                           "only a key for admin may ask, and this one is "

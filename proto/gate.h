@@ -8,8 +8,9 @@
  * "User-Id", so a message says by itself whose key brought it.
  *
  * Invariants.
- *   1. A key that is not in the list never gets a message through; nor does anybody when the thread
- *      is gone (the wire has a ZAP domain, which makes the question compulsory).
+ *   1. A key that is not in the list never gets a message through; nor does anybody while no
+ *      thread answers: the wire has a ZAP domain that is enforced, and what comes without a
+ *      User-Id is refused.
  *   2. The thread ends when its context is shut down, and only waits for questions otherwise.
  *   3. Those refused are counted and the latest is described; nothing grows with their number. */
 #ifndef TR_PROTO_GATE_H

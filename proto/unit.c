@@ -42,14 +42,16 @@ enum tr_status tr_unit_from(const struct tr_digest *id, struct tr_content *conte
 enum tr_status tr_unit_make(const struct tr_record *r, const struct tr_digests *needs,
                             const void *payload, struct tr_unit *out, struct tr_err *err)
 {
-    struct tr_content content = {0};
-    struct tr_digest id;
+    struct tr_unit u = {.kind = (enum tr_unit_kind)tr_unit_kind_of(r->kind)};
     *out = (struct tr_unit){0};
-    enum tr_status st = tr_content_encode(r, needs, payload, &content, err);
-    if (st != TR_OK) return st;
-    st = tr_content_digest(&content, &id, err);
-    if (st == TR_OK) return tr_unit_from(&id, &content, out, err);
-    tr_content_fini(&content);
+    u.needs.n = needs->n;
+    memcpy(u.needs.at, needs->at, (size_t)needs->n * sizeof *needs->at);
+    enum tr_status st = tr_content_encode(r, needs, payload, &u.content, err);
+    if (st == TR_OK) st = tr_content_digest(&u.content, &u.id, err);
+    if (st == TR_OK)
+        *out = u;
+    else
+        tr_unit_fini(&u);
     return st;
 }
 

@@ -1,6 +1,7 @@
 #include "proto/wire.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,8 @@
 #include "proto/handshake.h"
 #include "proto/peers.h"
 #include "proto/step4_weights.h"
+
+enum { LENT_BYTES = 64 * 1024 }; /* smaller arrays are copied faster than lent */
 
 struct tr_wire {
     void *context, *socket; /* own */
@@ -51,6 +54,10 @@ static const struct {
     {ZMQ_BACKLOG, 1024}, /* a company that starts all at once */
 };
 
+/* Without it ZeroMQ lets everybody in while nobody answers for the gate. The header names it for
+ * drafts only, the library knows it always; an older one does without (gate.h, invariant 1). */
+enum { ENFORCE_DOMAIN = 93 };
+
 static bool set_key(void *socket, int option, const struct tr_curve *key)
 {
     return zmq_setsockopt(socket, option, key->byte, sizeof key->byte) == 0;
@@ -62,9 +69,11 @@ static bool set_keys(const struct tr_wire *w, const struct tr_address *a,
     static const char domain[] = "troupe";
     int one = 1;
     if (!set_key(w->socket, ZMQ_CURVE_SECRETKEY, &k->secret_key)) return false;
-    if (w->listens) /* the domain makes the gate compulsory */
+    if (w->listens) {
+        (void)zmq_setsockopt(w->socket, ENFORCE_DOMAIN, &one, sizeof one);
         return zmq_setsockopt(w->socket, ZMQ_CURVE_SERVER, &one, sizeof one) == 0 &&
                zmq_setsockopt(w->socket, ZMQ_ZAP_DOMAIN, domain, strlen(domain)) == 0;
+    }
     return set_key(w->socket, ZMQ_CURVE_PUBLICKEY, &k->public_key) &&
            set_key(w->socket, ZMQ_CURVE_SERVERKEY, a->has_key ? &a->key : &k->server);
 }
@@ -234,11 +243,45 @@ static enum tr_status send_fault(struct tr_err *err)
     return tr_err_set(err, TR_IO, "send: %s", zmq_strerror(e));
 }
 
-/* ZeroMQ refuses a message at its first frame or not at all, so a later one cannot be cut off. */
+/* Arrays that ZeroMQ reads where they lie; the last to be done with them frees them. */
+struct loan {
+    atomic_int readers;
+    void *store; /* owns */
+};
+
+static void give_back(void *array, void *loan)
+{
+    struct loan *l = loan;
+    (void)array;
+    if (atomic_fetch_sub(&l->readers, 1) > 1) return;
+    free(l->store);
+    free(l);
+}
+
+/* One array: lent if it is large, else copied. */
+static int send_array(void *socket, const struct tr_bulk *b, struct loan *loan, int flags)
+{
+    void *at = NULL; /* ZeroMQ takes no const */
+    zmq_msg_t part;
+    if (!loan || b->size < LENT_BYTES) return zmq_send(socket, b->at, b->size, flags);
+    memcpy(&at, &b->at, sizeof at);
+    atomic_fetch_add(&loan->readers, 1);
+    if (zmq_msg_init_data(&part, at, b->size, give_back, loan) != 0) {
+        give_back(at, loan);
+        return -1;
+    }
+    int rc = zmq_msg_send(&part, socket, flags);
+    if (rc < 0) zmq_msg_close(&part);
+    return rc;
+}
+
+/* ZeroMQ refuses a message at its first frame or not at all, so a later one cannot be cut off.
+ * *begun: it did not refuse the first. */
 static enum tr_status send_frames(struct tr_wire *w, int64_t peer,
                                   const struct tr_buf *head, const struct tr_content *c,
-                                  struct tr_err *err)
+                                  struct loan *loan, bool *begun, struct tr_err *err)
 {
+    *begun = false;
     if (w->listens) {
         size_t size = 0;
         const void *name = tr_peers_name(w->peers, peer, &size);
@@ -246,29 +289,58 @@ static enum tr_status send_frames(struct tr_wire *w, int64_t peer,
             return tr_err_set(err, TR_GONE, "peer %lld is not known", (long long)peer);
         if (zmq_send(w->socket, name, size, ZMQ_DONTWAIT | ZMQ_SNDMORE) < 0)
             return send_fault(err);
+        *begun = true;
     }
     if (zmq_send(w->socket, head->at, head->size,
                  ZMQ_DONTWAIT | (c->n > 0 ? ZMQ_SNDMORE : 0)) < 0)
         return send_fault(err);
+    *begun = true;
     for (int i = 0; i < c->n; i++) {
         int more = i + 1 < c->n ? ZMQ_SNDMORE : 0;
-        if (zmq_send(w->socket, c->bulk[i].at, c->bulk[i].size, ZMQ_DONTWAIT | more) < 0)
+        if (send_array(w->socket, &c->bulk[i], loan, ZMQ_DONTWAIT | more) < 0)
             return send_fault(err);
     }
     return TR_OK;
 }
 
-enum tr_status tr_wire_send(struct tr_wire *w, int64_t peer, const struct tr_message *m,
-                            struct tr_err *err)
+static enum tr_status send_message(struct tr_wire *w, int64_t peer,
+                                   const struct tr_message *m, struct loan *loan,
+                                   bool *begun, struct tr_err *err)
 {
     struct tr_buf head;
+    *begun = false;
     for (int i = 0; i < m->content.n; i++)
         if (m->content.bulk[i].size > TR_BULK_BYTES)
             return tr_err_set(err, TR_BADARG, "an array of %zu bytes, at most %d",
                               m->content.bulk[i].size, TR_BULK_BYTES);
     enum tr_status st = tr_message_encode(m, &head, err);
-    if (st == TR_OK) st = send_frames(w, peer, &head, &m->content, err);
+    if (st == TR_OK) st = send_frames(w, peer, &head, &m->content, loan, begun, err);
     tr_buf_fini(&head);
+    return st;
+}
+
+enum tr_status tr_wire_send(struct tr_wire *w, int64_t peer, const struct tr_message *m,
+                            struct tr_err *err)
+{
+    bool begun = false;
+    return send_message(w, peer, m, NULL, &begun, err);
+}
+
+enum tr_status tr_wire_give(struct tr_wire *w, int64_t peer, struct tr_message *m,
+                            struct tr_err *err)
+{
+    bool begun = false;
+    struct loan *loan = malloc(sizeof *loan);
+    if (!loan) return tr_err_set(err, TR_NOMEM, "a message");
+    atomic_init(&loan->readers, 1); /* this call */
+    loan->store = NULL;
+    enum tr_status st = send_message(w, peer, m, loan, &begun, err);
+    if (begun) {
+        loan->store = m->content.store;
+        m->content.store = NULL;
+        tr_message_fini(m);
+    }
+    give_back(NULL, loan);
     return st;
 }
 

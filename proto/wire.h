@@ -48,6 +48,11 @@ enum tr_status tr_wire_join(const char *address, const struct tr_keys *keys,
 enum tr_status tr_wire_send(struct tr_wire *w, int64_t peer, const struct tr_message *m,
                             struct tr_err *err);
 
+/* The same without copying large arrays: on TR_OK m is the wire's and empty here; on TR_AGAIN and
+ * TR_GONE it is still the caller's. */
+enum tr_status tr_wire_give(struct tr_wire *w, int64_t peer, struct tr_message *m,
+                            struct tr_err *err);
+
 /* Waits for one message. TR_AGAIN when none came in time (or a signal did); TR_BADMSG when the
  * peer sent what is no message or what it may not say; peer is then -1 for one that did not get in.
  * TR_BADARG when a joined wire is not let in. The caller owns *out when TR_OK. */

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "core/base/clock.h"
+#include "proto/gate.h"
 #include "proto/wire.h"
 #include "tests/unit/scratch.h"
 
@@ -146,6 +147,18 @@ static void a_key_is_for_one_thing(void **state)
         tr_wire_close(w);
     }
     close_company(&c);
+}
+
+/* Invariant 1 of gate.h: whatever else is out of order, no key is no right. */
+static void without_a_key_there_are_no_rights(void **state)
+{
+    (void)state;
+    for (int say = TR_SAY_HELLO; say <= TR_SAY_HERE; say++) {
+        struct tr_message m = {.say = (enum tr_say)say};
+        struct tr_err err = {0};
+        assert_int_equal(tr_gate_check(-1, &m, &err), TR_BADMSG);
+        assert_true(err.text[0]);
+    }
 }
 
 /* Invariant 6 of wire.h. */
@@ -353,6 +366,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_role_gets_in_as_itself),
         cmocka_unit_test(a_key_is_for_one_thing),
+        cmocka_unit_test(without_a_key_there_are_no_rights),
         cmocka_unit_test(who_is_not_let_in_hears_why),
         cmocka_unit_test(keys_where_there_are_none),
         cmocka_unit_test(mistakes_are_named),

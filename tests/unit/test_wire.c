@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -13,6 +14,7 @@
 
 #include "core/base/clock.h"
 #include "proto/step2_judge.h"
+#include "proto/step4_weights.h"
 #include "proto/wire.h"
 
 struct pair {
@@ -71,6 +73,104 @@ static void a_content_crosses_the_wire(void **state)
     assert_memory_equal(got.from.at, from, sizeof from);
     tr_message_fini(&m);
     tr_unit_fini(&unit);
+    close_pair(&p);
+}
+
+/* A report of n bytes, which tell where they stand. */
+static struct tr_message tell_of(int64_t n)
+{
+    struct tr_message m = {.say = TR_SAY_TELL, .as.tell.ok = true};
+    struct tr_digests none = {.n = 0};
+    unsigned char *byte = malloc((size_t)n + 1);
+    assert_non_null(byte);
+    for (int64_t i = 0; i < n; i++) byte[i] = (unsigned char)(i * 7 + i / 1000);
+    struct tr_bytes bytes = {{byte, n}};
+    assert_int_equal(
+        tr_content_encode(&tr_report_record, &none, &bytes, &m.content, NULL), TR_OK);
+    free(byte);
+    return m;
+}
+
+static void is_tell_of(const struct tr_message *m, int64_t n)
+{
+    struct tr_bytes got;
+    int64_t unknown = 0;
+    assert_int_equal(m->say, TR_SAY_TELL);
+    assert_int_equal(
+        tr_content_decode(&m->content, &tr_report_record, &got, &unknown, NULL), TR_OK);
+    assert_int_equal(got.bytes.count, n);
+    const unsigned char *byte = got.bytes.at;
+    for (int64_t i = 0; i < n; i++)
+        if (byte[i] != (unsigned char)(i * 7 + i / 1000))
+            fail_msg("byte %lld", (long long)i);
+}
+
+/* What is given need not be kept, what was not taken is still there. */
+static void a_content_is_given(void **state)
+{
+    (void)state;
+    static const int64_t sizes[] = {0, 1, 65535, 65536, 65537, 5000000};
+    struct pair p;
+    struct tr_message m, got;
+    int64_t peer;
+    open_pair(&p);
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        m = tell_of(sizes[i]);
+        assert_int_equal(tr_wire_give(p.worker, 0, &m, NULL), TR_OK);
+        assert_null(m.content.store);
+        assert_int_equal(receive(p.coordinator, &peer, &got), TR_OK);
+        is_tell_of(&got, sizes[i]);
+        tr_message_fini(&got);
+    }
+    m = tell_of(100000);
+    assert_int_equal(tr_wire_give(p.coordinator, peer + 1, &m, NULL), TR_GONE);
+    is_tell_of(&m, 100000);
+    enum tr_status st = TR_OK;
+    for (int i = 0; i < 5000 && st == TR_OK; i++) {
+        st = tr_wire_give(p.coordinator, peer, &m, NULL);
+        if (st == TR_OK) m = tell_of(100000);
+    }
+    assert_int_equal(st, TR_AGAIN); /* the worker does not read */
+    is_tell_of(&m, 100000);
+    tr_message_fini(&m);
+    close_pair(&p);
+}
+
+static void who_is_forgotten_cannot_be_told(void **state)
+{
+    (void)state;
+    struct pair p;
+    struct tr_message bye = {.say = TR_SAY_BYE}, m;
+    int64_t peer, again;
+    open_pair(&p);
+    assert_int_equal(tr_wire_send(p.worker, 0, &bye, NULL), TR_OK);
+    assert_int_equal(receive(p.coordinator, &peer, &m), TR_OK);
+    tr_message_fini(&m);
+    assert_int_equal(tr_wire_role(p.coordinator, peer), -1); /* there are no keys */
+    tr_wire_keep(p.coordinator, peer);
+    assert_int_equal(tr_wire_send(p.coordinator, peer, &bye, NULL), TR_OK);
+    tr_wire_forget(p.coordinator, peer);
+    assert_int_equal(tr_wire_send(p.coordinator, peer, &bye, NULL), TR_GONE);
+    assert_int_equal(tr_wire_send(p.worker, 0, &bye, NULL), TR_OK);
+    assert_int_equal(receive(p.coordinator, &again, &m), TR_OK);
+    tr_message_fini(&m);
+    assert_int_not_equal(again, peer);
+    close_pair(&p);
+}
+
+/* An array that no receiver would take is not sent: its connection would be cut. */
+static void what_is_too_large_is_not_sent(void **state)
+{
+    (void)state;
+    static const unsigned char byte;
+    struct pair p;
+    struct tr_err err = {0};
+    struct tr_message m = {.say = TR_SAY_TELL};
+    open_pair(&p);
+    m.content.n = 1;
+    m.content.bulk[0] = (struct tr_bulk){.at = &byte, .size = (size_t)TR_BULK_BYTES + 1};
+    assert_int_equal(tr_wire_send(p.worker, 0, &m, &err), TR_BADARG);
+    assert_non_null(strstr(err.text, "at most"));
     close_pair(&p);
 }
 
@@ -151,6 +251,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_content_crosses_the_wire),
+        cmocka_unit_test(a_content_is_given),
+        cmocka_unit_test(who_is_forgotten_cannot_be_told),
+        cmocka_unit_test(what_is_too_large_is_not_sent),
         cmocka_unit_test(waits_end),
         cmocka_unit_test(who_never_spoke_cannot_be_told),
         cmocka_unit_test(strangers_do_not_disturb),
