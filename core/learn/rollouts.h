@@ -43,21 +43,21 @@ enum tr_status tr_ppo_sample_fill(struct tr_ppo_sample *s, const int32_t *prompt
                                   int64_t n, struct tr_err *err);
 void tr_ppo_sample_fini(struct tr_ppo_sample *s);
 
-/* Of one PPO step; beside each the peer's name. A variance of one number is 0. */
+/* Of one PPO step, with the peer's names. A variance of one number is 0. */
 struct tr_ppo_metrics {
-    double reward, reward_std; /* the scores as given; `reward` of the log */
+    double reward, reward_std; /* scores as given; `reward` of the log */
     double score, score_std;   /* as paid; ppo/mean_scores, ppo/std_scores */
-    double kl, kl_coef;        /* objective/kl: mean over samples of the sum;
-                                             * objective/kl_coef: what was charged */
-    double entropy;            /* objective/entropy: mean of the sum of -logp */
-    double non_score_reward;   /* ppo/mean_non_score_reward: mean over tokens */
+    double kl;                 /* objective/kl: a sample's sum, their mean */
+    double kl_coef;            /* objective/kl_coef: what was charged */
+    double entropy;            /* objective/entropy: sums of -logp, their mean */
+    double non_score_reward;   /* ppo/mean_non_score_reward: over tokens */
     double query_length, query_length_std; /* tokens/queries_len_mean, _std */
     double length, length_std;             /* tokens/responses_len_mean, _std */
     double stopped;                        /* share of answers with a stop id */
-    double returns_mean, returns_var; /* over all tokens of the step; ppo/returns/... */
-    double value_mean, value_var;     /* ppo/val/mean, var */
-    double explained_variance;        /* 1 - mean (returns - value)^2 / var returns; 0
-                                             * when the returns do not vary */
+    double returns_mean, returns_var;      /* ppo/returns/mean, var: over all tokens */
+    double value_mean, value_var;          /* ppo/val/mean, var: over all tokens */
+    /* 1 - mean (returns - value)^2 / var returns; 0 when the returns do not vary */
+    double explained_variance;
 };
 
 /* Fills what is computed of all n samples, whitened together, and m; moves the state on.
