@@ -40,6 +40,11 @@ static enum tr_status check_stage(const struct load *l, const struct tr_dataset 
     if (l->o->stage == TR_PT && d->formatting != TR_ALPACA)
         return tr_err_set(err, TR_BADARG,
                           "dataset %s: pt reads texts (formatting alpaca)", d->name);
+    if (l->o->stage == TR_KTO && !d->column[TR_COL_KTO_TAG])
+        return tr_err_set(err, TR_BADARG,
+                          "dataset %s: kto needs a mark (true or false) in each record, "
+                          "and columns.kto_tag names none",
+                          d->name);
     return TR_OK;
 }
 
@@ -60,9 +65,9 @@ static enum tr_status take_record(struct load *l, const struct tr_dataset *d,
     }
     if (++l->in_group == l->o->preprocessing_batch_size) {
         l->in_group = 0;
-        tr_render_end_group(&l->render);
+        st = tr_render_end_group(&l->render, false, err);
     }
-    return TR_OK;
+    return st;
 }
 
 static enum tr_status note(const struct load *l, const struct tr_dataset *d,
@@ -139,6 +144,9 @@ static enum tr_status load_all(struct load *l, struct tr_err *err)
         st = load_dataset(l, name, err);
         s = next;
     }
+    if (st == TR_OK) st = tr_render_end_group(&l->render, true, err);
+    if (st == TR_OK && l->notes && l->o->stage == TR_KTO)
+        st = tr_twins_note(&l->render.twins, l->notes, err);
     return st;
 }
 
@@ -147,8 +155,6 @@ static enum tr_status check_options(const struct tr_examples_options *o,
 {
     if (!o->dataset || !o->dataset[0])
         return tr_err_set(err, TR_BADARG, "dataset is not set");
-    if (o->stage == TR_KTO || o->stage == TR_PPO)
-        return tr_err_set(err, TR_BADARG, "stages kto and ppo come later");
     if (o->packing == 1 && o->stage != TR_PT)
         return tr_err_set(err, TR_BADARG,
                           "packing is for stage pt; in sft it comes later");

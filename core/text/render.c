@@ -24,6 +24,7 @@ void tr_render_fini(struct tr_renderer *r)
     tr_ids_fini(&r->group);
     tr_ids_fini(&r->id);
     tr_ids_fini(&r->label);
+    tr_twins_fini(&r->twins);
     tr_buf_fini(&r->joined);
 }
 
@@ -142,9 +143,11 @@ static enum tr_status render_text(struct tr_renderer *r, const struct tr_convers
                     r->group.count < r->cutoff ? r->group.count : r->cutoff, err);
 }
 
-void tr_render_end_group(struct tr_renderer *r)
+enum tr_status tr_render_end_group(struct tr_renderer *r, bool last, struct tr_err *err)
 {
     r->group.count = 0;
+    if (r->o->stage != TR_KTO) return TR_OK;
+    return tr_twins_end(&r->twins, r->cutoff, r->o->compat, last, r->out, err);
 }
 
 /* ---- conversations ---- */
@@ -227,15 +230,99 @@ static enum tr_status render_pair(struct tr_renderer *r, const struct tr_convers
     return st;
 }
 
+/* The ids of the first n lists, end to end, behind `out`. */
+static enum tr_status put_lists(const struct tr_renderer *r, int n, struct tr_ids *out,
+                                struct tr_err *err)
+{
+    enum tr_status st = TR_OK;
+    for (int i = 0; i < n && st == TR_OK; i++)
+        st = tr_ids_put(out, r->list[i].at, r->list[i].count, err);
+    return st;
+}
+
+/* kto: a record of the group, valid or not. Of the two answers one is empty; which is the mark. */
+static enum tr_status render_marked(struct tr_renderer *r,
+                                    const struct tr_conversation *c, const char **fault,
+                                    struct tr_err *err)
+{
+    struct tr_twin_record *to;
+    bool odd = c->prompts % 2 == 1;
+    enum tr_status st = tr_twins_next(&r->twins, &to, err);
+    *fault = c->fault;
+    if (st == TR_OK && odd && c->answers > 0) {
+        to->desirable = c->message[c->prompts].size > 0;
+        int which = c->prompts + (c->answers == 2 && !to->desirable);
+        st = render_messages(r, c, c->prompts + c->answers, err);
+        if (st == TR_OK) st = put_lists(r, c->prompts, &to->prompt, err);
+        if (st == TR_OK)
+            st = tr_ids_put(&to->answer, r->list[which].at, r->list[which].count, err);
+        to->answered = true;
+    }
+    if (st != TR_OK || *fault) return st;
+    if (!odd)
+        *fault = "no question";
+    else if (c->answers != 2)
+        *fault = "no mark that is true or false";
+    else if (to->prompt.count + to->answer.count == 0)
+        *fault = "nothing in it";
+    to->valid = !*fault;
+    return st;
+}
+
+/* The ids of an answer without text, as the peer makes one where a record has none. */
+static enum tr_status empty_answer(const struct tr_renderer *r, struct tr_ids *out,
+                                   struct tr_err *err)
+{
+    static const struct tr_message two[2] = {{TR_USER, "", 0}, {TR_ASSISTANT, "", 0}};
+    struct tr_ids list[2] = {{0}, {0}};
+    enum tr_status st = tr_template_encode(r->tp, r->t, NULL, two, 2, list, err);
+    if (st == TR_OK) st = tr_ids_put(out, list[1].at, list[1].count, err);
+    tr_ids_fini(&list[0]);
+    tr_ids_fini(&list[1]);
+    return st;
+}
+
+/* ppo: the prompt, cut at its end if it must be. The peer cuts it further where the dataset's own
+ * answer is long (quirk 17), and keeps that. */
+static enum tr_status render_question(struct tr_renderer *r,
+                                      const struct tr_conversation *c, const char **fault,
+                                      struct tr_err *err)
+{
+    bool answered = r->o->compat && c->answers == 1;
+    int64_t longest = r->out->longest, prompt = 0, answer = 0;
+    enum tr_status st = render_messages(r, c, c->prompts + answered, err);
+    r->id.count = r->label.count = r->group.count = 0;
+    if (st == TR_OK) st = put_lists(r, c->prompts, &r->group, err);
+    int64_t whole = r->group.count;
+    if (st == TR_OK && whole == 0) *fault = "an empty prompt";
+    if (st != TR_OK || *fault) return st;
+    if (answered)
+        st =
+            tr_ids_put(&r->group, r->list[c->prompts].at, r->list[c->prompts].count, err);
+    else if (r->o->compat)
+        st = empty_answer(r, &r->group, err);
+    if (st != TR_OK) return st;
+    tr_fit(whole, r->group.count - whole, r->cutoff, &prompt, &answer);
+    st = append(r, &r->group, prompt, false, err);
+    struct tr_sequence s[2] = {{prompt, r->id.at, r->label.at},
+                               {answer, r->group.at + whole, r->group.at + whole}};
+    if (st == TR_OK) st = tr_examples_put(r->out, r->o->compat ? 2 : 1, s, err);
+    r->out->longest = longest > prompt ? longest : prompt; /* answers are nobody's */
+    return st;
+}
+
 enum tr_status tr_render(struct tr_renderer *r, const struct tr_conversation *c,
                          const char **fault, struct tr_err *err)
 {
     int wanted = r->o->stage == TR_SFT ? 1 : 2;
+    if (r->o->stage == TR_KTO) return render_marked(r, c, fault, err);
     *fault = c->fault;
     if (c->fault) return TR_OK;
     if (r->o->stage == TR_PT) return render_text(r, c, err);
     if (c->prompts % 2 != 1)
         *fault = "no question";
+    else if (r->o->stage == TR_PPO)
+        return render_question(r, c, fault, err);
     else if (c->answers != wanted)
         *fault = wanted == 1 ? "not one answer" : "not a pair of answers";
     if (*fault) return TR_OK;

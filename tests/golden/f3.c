@@ -2,7 +2,9 @@
  *
  * A file holds `config` (arguments of the peer), the rows that the peer made of it
  * (`columns`: the first ones; n_rows_total), and what its collator made of the first four. Our
- * trainer never pads, so the padded arrays are built here, from our rows. templates.json holds
+ * trainer never pads, so the padded arrays are built here, from our rows: on the right to a multiple of 8
+ * (pt: to the longest), ppo's on the left. Pairs share a width and have all chosen rows first; every
+ * other column is as wide as its own rows. templates.json holds
  * fixed conversations for many templates. The error of a case is the number of entries that
  * differ. Everything runs with compat: the numbers are the peer's. */
 #include <dirent.h>
@@ -19,7 +21,7 @@
 
 enum { PATH = 4096, NAME = 1024, KIND = NAME + 128, LIMIT = 1 << 30 };
 
-enum content { IDS, LABELS, ONES, ZEROS };
+enum content { IDS, LABELS, ONES, ZEROS, MARKS };
 
 static const struct column {
     const char *name;
@@ -36,10 +38,16 @@ static const struct column {
     {"rejected_input_ids", IDS, 1},
     {"rejected_labels", LABELS, 1},
     {"rejected_attention_mask", ONES, 1},
+    {"kl_input_ids", IDS, 1},
+    {"kl_labels", LABELS, 1},
+    {"kl_attention_mask", ONES, 1},
+    {"kto_tags", MARKS, 0},
 };
 
-static const struct column *find_column(const char *name)
+static const struct column *find_column(const char *name, enum tr_stage stage)
 {
+    static const struct column answers = {"labels", LABELS, 1}; /* beside prompts */
+    if (stage == TR_PPO && strcmp(name, answers.name) == 0) return &answers;
     for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
         if (strcmp(columns[i].name, name) == 0) return &columns[i];
     return NULL;
@@ -58,9 +66,16 @@ static int64_t entry(enum content what, const struct tr_sequence *s, int64_t i,
     case ONES:
         return in;
     case ZEROS:
+    case MARKS:
         break;
     }
     return 0;
+}
+
+/* A number of the file, where a mark may also be true or false. */
+static int64_t wanted(const json_t *v)
+{
+    return json_is_boolean(v) ? json_is_true(v) : json_integer_value(v);
 }
 
 static int64_t check_row(const struct column *c, const struct tr_sequence *s,
@@ -86,7 +101,9 @@ static int64_t check_column(const struct column *c, const struct tr_examples *e,
     int64_t wrong = 0;
     for (size_t i = 0; i < n; i++) {
         const struct tr_example *x = tr_examples_get(e, (int64_t)i);
-        if (c->seq < x->n)
+        if (c->content == MARKS)
+            wrong += wanted(json_array_get(want, i)) != x->desirable;
+        else if (c->seq < x->n)
             wrong += check_row(c, &x->seq[c->seq], json_array_get(want, i));
         else
             wrong++;
@@ -99,6 +116,7 @@ struct case_of {
     const char *name;
     const struct tr_examples *e;
     struct tr_special special;
+    enum tr_stage stage;
 };
 
 static void check_columns(const struct case_of *c, json_t *want)
@@ -109,7 +127,7 @@ static void check_columns(const struct case_of *c, json_t *want)
     int64_t wrong = 0;
     json_object_foreach(want, key, list)
     {
-        const struct column *col = find_column(key);
+        const struct column *col = find_column(key, c->stage);
         if (!col) {
             tr_golden_fail(c->g, c->name, "column %s is not understood", key);
             return;
@@ -120,38 +138,65 @@ static void check_columns(const struct case_of *c, json_t *want)
     tr_golden_case(c->g, name, json_object_size(want) ? (double)wrong : 1, 0);
 }
 
-/* One collated array, [rows, T]: pairs have all chosen rows first, then all rejected ones. */
+/* Row r of a collated array, or NULL. */
+static const struct tr_sequence *row_of(const struct case_of *c, const struct column *col,
+                                        int64_t rows, int64_t r)
+{
+    bool pairs = c->stage == TR_RM || c->stage == TR_DPO;
+    int64_t batch = pairs ? rows / 2 : rows;
+    if (batch < 1 || r >= (pairs ? 2 * batch : batch)) return NULL;
+    if (r % batch >= tr_examples_count(c->e)) return NULL;
+    const struct tr_example *x = tr_examples_get(c->e, r % batch);
+    int k = pairs ? (int)(r / batch) : col->seq;
+    return k < x->n ? &x->seq[k] : NULL;
+}
+
+static int64_t width_of(const struct case_of *c, const struct column *col, int64_t rows)
+{
+    int64_t T = 0;
+    for (int64_t r = 0; r < rows; r++) {
+        const struct tr_sequence *s = row_of(c, col, rows, r);
+        if (s && s->count > T) T = s->count;
+    }
+    return c->stage == TR_PT || c->stage == TR_PPO ? T : (T + 7) / 8 * 8;
+}
+
+static int64_t check_marks_of(const struct case_of *c, const json_t *value)
+{
+    int64_t wrong = json_array_size(value) == 0;
+    for (size_t r = 0; r < json_array_size(value); r++)
+        wrong += (int64_t)r >= tr_examples_count(c->e) ||
+                 wanted(json_array_get(value, r)) !=
+                     tr_examples_get(c->e, (int64_t)r)->desirable;
+    return wrong;
+}
+
+/* One collated array, [rows, T]. */
 static int64_t check_array(const struct case_of *c, const struct column *col,
-                           int64_t rows, int64_t T, const json_t *want)
+                           const json_t *want)
 {
     const json_t *value = json_object_get(want, "values");
-    int n = tr_examples_get(c->e, 0)->n;
-    int64_t batch = rows / n, wrong = 0;
-    if (batch < 1 || batch * n != rows || batch > tr_examples_count(c->e)) return 1;
-    if ((int64_t)json_array_size(value) != rows * T) return 1;
+    const json_t *shape = json_object_get(want, "shape");
+    int64_t rows = json_integer_value(json_array_get(shape, 0));
+    int64_t T = json_integer_value(json_array_get(shape, 1));
+    if (col->content == MARKS) return check_marks_of(c, value);
+    int64_t wrong = width_of(c, col, rows) != T;
+    if (json_array_size(shape) != 2 || (int64_t)json_array_size(value) != rows * T)
+        return 1;
     for (int64_t r = 0; r < rows; r++) {
-        const struct tr_sequence *s = &tr_examples_get(c->e, r % batch)->seq[r / batch];
+        const struct tr_sequence *s = row_of(c, col, rows, r);
+        if (!s) return wrong + 1;
+        int64_t left = c->stage == TR_PPO ? T - s->count : 0;
         for (int64_t i = 0; i < T; i++) {
+            int64_t at = i >= left ? i - left : s->count; /* in the padding */
             int64_t v = json_integer_value(json_array_get(value, (size_t)(r * T + i)));
-            wrong += v != entry(col->content, s, i, c->special.pad);
+            wrong += v != entry(col->content, s, at, c->special.pad);
         }
     }
     return wrong;
 }
 
-/* The width that the collator gives the first rows. */
-static int64_t width_of(const struct case_of *c, int64_t rows, bool eights)
-{
-    int n = tr_examples_get(c->e, 0)->n;
-    int64_t T = 0;
-    for (int64_t r = 0; r < rows && r / n < tr_examples_count(c->e); r++) {
-        int64_t count = tr_examples_get(c->e, r / n)->seq[r % n].count;
-        if (count > T) T = count;
-    }
-    return eights ? (T + 7) / 8 * 8 : T;
-}
-
-static void check_collated(const struct case_of *c, json_t *want, bool eights)
+static void check_collated(const struct case_of *c, json_t *want)
 {
     const char *key;
     json_t *array;
@@ -159,16 +204,12 @@ static void check_collated(const struct case_of *c, json_t *want, bool eights)
     int64_t wrong = 0;
     json_object_foreach(want, key, array)
     {
-        const struct column *col = find_column(key);
-        const json_t *shape = json_object_get(array, "shape");
-        int64_t rows = json_integer_value(json_array_get(shape, 0));
-        int64_t T = json_integer_value(json_array_get(shape, 1));
-        if (!col || json_array_size(shape) != 2) {
+        const struct column *col = find_column(key, c->stage);
+        if (!col) {
             tr_golden_fail(c->g, c->name, "collated array %s is not understood", key);
             return;
         }
-        wrong += width_of(c, rows, eights) != T;
-        wrong += check_array(c, col, rows, T, array);
+        wrong += check_array(c, col, array);
     }
     snprintf(name, sizeof name, "%s collated_first_4", c->name);
     tr_golden_case(c->g, name, json_object_size(want) ? (double)wrong : 1, 0);
@@ -209,7 +250,6 @@ static bool read_stage(const char *text, struct config *c)
     for (int i = 0; text && i < 6; i++) {
         if (strcmp(text, names[i]) != 0) continue;
         c->o.stage = (enum tr_stage)i;
-        if (c->o.stage == TR_KTO || c->o.stage == TR_PPO) c->later = "stage kto or ppo";
         return true;
     }
     return false;
@@ -325,11 +365,10 @@ static void run_rows(struct tr_golden *g, const char *name, const json_t *file,
     enum tr_status st = tr_tokenizer_open(dir, &t, &err);
     if (st == TR_OK) st = tr_examples_load(&c->o, t, &e, NULL, &err);
     if (st == TR_OK) {
-        struct case_of now = {g, name, e, tr_tokenizer_special(t)};
+        struct case_of now = {g, name, e, tr_tokenizer_special(t), c->o.stage};
         check_counts(&now, file, tr_tokenizer_size(t));
         check_columns(&now, json_object_get(file, "columns"));
-        check_collated(&now, json_object_get(file, "collated_first_4"),
-                       c->o.stage != TR_PT);
+        check_collated(&now, json_object_get(file, "collated_first_4"));
     } else {
         tr_golden_fail(g, name, "%s", err.text);
     }

@@ -13,7 +13,6 @@ static const struct {
     {"F3/*(mask_history)", "mask_history"},
     {"F3/*(packing in sft)", "packing in sft"},
     {"F3/*(neat_packing)", "packing in sft"},
-    {"F3/*(stage kto or ppo)", "the KTO and PPO stages"},
     {"F3/*(another template)", "the rest of the templates"},
     {"F3/*(a tokenizer that is not in this folder)", "a folder that has the tokenizer"},
     {"F4/*/dpo*", "the DPO stage"},

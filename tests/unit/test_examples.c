@@ -98,7 +98,8 @@ struct row {
     struct tr_examples_options o;
     bool add_bos;
     /* Examples joined by newlines; a token is a character, one that is not trained is
-     * underlined by a preceding _; sequences of a pair are joined by |. NULL: refused. */
+     * underlined by a preceding _; sequences of a pair are joined by |; kto has the mark, + or -, in
+     * front. NULL: refused. */
     const char *want;
     const char *says; /* part of the notes, or of the error */
 };
@@ -115,6 +116,22 @@ struct row {
     "{\"messages\":\"conversations\",\"chosen\":\"c\",\"rejected\":\"r\"}}"
 #define SAY(who, what) "{\"from\":\"" who "\",\"value\":\"" what "\"}"
 #define TALK(list)     "{\"conversations\":[" list "]}"
+#define MARKED                                                                           \
+    "{\"file_name\":\"d.json\",\"columns\":{\"prompt\":\"q\",\"response\":\"a\",\"kto_tag\":\"k\"}}"
+#define SHARE_MARKED                                                                         \
+    "{\"file_name\":\"d.json\",\"formatting\":\"sharegpt\",\"columns\":{\"messages\":\"m\"," \
+    "\"kto_tag\":\"k\"}}"
+#define MARK(q, a, k) "{\"q\":\"" q "\",\"a\":\"" a "\",\"k\":" k "}"
+#define KTO(C, group, peer)                                                              \
+    {                                                                                    \
+        .stage = TR_KTO, .cutoff_len = (C), .preprocessing_batch_size = (group),         \
+        .packing = -1, .template_name = "empty", .compat = (peer)                        \
+    }
+#define PPO(C, peer)                                                                     \
+    {                                                                                    \
+        .stage = TR_PPO, .cutoff_len = (C), .packing = -1, .template_name = "empty",     \
+        .compat = (peer)                                                                 \
+    }
 #define PT(C, pack)                                                                      \
     {                                                                                    \
         .stage = TR_PT, .cutoff_len = (C), .packing = (pack), .compat = true             \
@@ -402,7 +419,69 @@ static const struct row rows[] = {
      {.stage = TR_KTO, .cutoff_len = 9, .packing = -1},
      false,
      NULL,
-     "come later"},
+     "kto_tag names none"},
+    /* Marked records: who lends an answer to whom. */
+    {"kto: the answer of the one before", MARKED, "d.json",
+     "[" MARK("a", "1", "true") "," MARK("b", "2", "false") "," MARK("c", "3",
+                                                                     "true") "]",
+     KTO(9, 1000, false), false, "+_a1|_a3\n-_b2|_b1\n+_c3|_c2", NULL},
+    {"kto: sharegpt", SHARE_MARKED, "d.json",
+     "[{\"m\":[" SAY("human", "a") "," SAY(
+         "gpt", "1") "],\"k\":false},"
+                     "{\"m\":[" SAY("human", "b") "," SAY("gpt", "2") "," SAY(
+                         "human", "c") "," SAY("gpt", "3") "],\"k\":true}]",
+     KTO(9, 1000, false), false, "-_a1|_a3\n+_b_2_c3|_b_2_c1", NULL},
+    {"kto: target and twin are cut each by itself", MARKED, "d.json",
+     "[" MARK("aaaa", "1", "true") "," MARK("b", "22222222", "false") "]",
+     KTO(4, 1000, false), false, "+_a_a_a1|_a_a22\n-_b222|_b1", NULL},
+    {"kto: groups", MARKED, "d.json",
+     "[" MARK("a", "1", "true") "," MARK("b", "2", "false") "," MARK(
+         "c", "3", "true") "," MARK("d", "4", "true") "]",
+     KTO(9, 2, false), false, "+_a1|_a2\n-_b2|_b1\n+_c3|_c4\n+_d4|_d3",
+     "1 of 2 groups of records have one mark only"},
+    {"kto: a good one without an answer counts as bad, as in the peer", MARKED, "d.json",
+     "[" MARK("a", "", "true") "," MARK("b", "2", "true") "]", KTO(9, 1000, false), false,
+     "-_a|_a2\n+_b2|_b", NULL},
+    {"quirk 19: past a record that is dropped", MARKED, "d.json",
+     "[" MARK("a", "1", "true") "," MARK("b", "2", "null") "," MARK("c", "3", "true") "]",
+     KTO(9, 1000, false), false, "+_a1|_a3\n+_c3|_c1", "twins: 1 take another's"},
+    {"compat: from a record that is dropped", MARKED, "d.json",
+     "[" MARK("a", "1", "true") "," MARK("b", "2", "null") "," MARK("c", "3", "true") "]",
+     KTO(9, 1000, true), false, "+_a1|_a3\n+_c3|_c2", "first record 2: no mark"},
+    {"compat: not from one without any answer", MARKED, "d.json",
+     "[" MARK("a", "1", "true") ",{\"q\":\"b\",\"k\":true}," MARK("c", "3", "true") "]",
+     KTO(9, 1000, true), false, "+_a1|_a3\n+_c3|_c1", "twins: 1 take another's"},
+    {"quirk 19: no record is alone", MARKED, "d.json",
+     "[" MARK("a", "1", "true") "," MARK("b", "2", "false") "," MARK("c", "3",
+                                                                     "true") "]",
+     KTO(9, 1, false), false, "+_a1|_a2\n-_b2|_b1\n+_c3|_c2",
+     "twins: 1 alone at the end"},
+    {"quirk 19: a group with one that is valid", MARKED, "d.json",
+     "[" MARK("a", "1", "0") "," MARK("b", "2", "false") "," MARK(
+         "c", "3", "true") "," MARK("d", "4", "true") "]",
+     KTO(9, 2, false), false, "-_b2|_b4\n+_c3|_c2\n+_d4|_d3", NULL},
+    {"compat: alone in a group", MARKED, "d.json",
+     "[" MARK("a", "1", "true") "," MARK("b", "2", "false") "," MARK("c", "3",
+                                                                     "true") "]",
+     KTO(9, 2, true), false, "+_a1|_a2\n-_b2|_b1\n+_c3|_c3",
+     "twins: 1 have their own answer"},
+    {"kto: one record in all", MARKED, "d.json", "[" MARK("a", "1", "true") "]",
+     KTO(9, 1000, false), false, "+_a1|_a1", "twins: 1 have their own answer"},
+    {"kto: nothing is valid", MARKED, "d.json", "[" MARK("a", "1", "1") "]",
+     KTO(9, 1000, false), false, NULL, "no valid samples"},
+    /* Prompts. */
+    {"ppo: prompts alone", PLAIN, "d.json",
+     "[{\"instruction\":\"aaaa\",\"output\":\"123456\"},{\"instruction\":\"b\"}]",
+     PPO(4, false), false, "_a_a_a_a\n_b", NULL},
+    {"quirk 17, compat: cut by the answer", PLAIN, "d.json",
+     "[{\"instruction\":\"aaaa\",\"output\":\"123456\"},{\"instruction\":\"b\"}]",
+     PPO(4, true), false, "_a_a|12\n_b|", NULL},
+    {"ppo: cut at the end", PLAIN, "d.json", "[{\"instruction\":\"abcdefg\"}]",
+     PPO(4, false), false, "_a_b_c_d", NULL},
+    {"ppo: an empty prompt", PLAIN, "d.json",
+     "[{\"output\":\"1\"},{\"instruction\":\"b\"}]", PPO(4, false), false, "_b",
+     "first record 1: an empty prompt"},
+    {"ppo: pairs", PAIRS, "d.json", "[]", PPO(4, false), false, NULL, "holds pairs"},
     {"cutoff",
      PLAIN,
      "d.json",
@@ -434,16 +513,18 @@ static void show_sequence(const struct tr_sequence *s, struct tr_buf *out)
     }
 }
 
-static void show(const struct tr_examples *e, struct tr_buf *out)
+static void show(const struct tr_examples *e, enum tr_stage stage, struct tr_buf *out)
 {
     int64_t longest = 0;
     tr_buf_init(out, 1 << 20);
     for (int64_t i = 0; i < tr_examples_count(e); i++) {
         const struct tr_example *x = tr_examples_get(e, i);
         if (i) tr_buf_puts(out, "\n", NULL);
+        if (stage == TR_KTO) tr_buf_puts(out, x->desirable ? "+" : "-", NULL);
         for (int k = 0; k < x->n; k++) {
             if (k) tr_buf_puts(out, "|", NULL);
-            if (x->seq[k].count > longest) longest = x->seq[k].count;
+            bool counts = k == 0 || stage != TR_PPO;
+            if (counts && x->seq[k].count > longest) longest = x->seq[k].count;
             show_sequence(&x->seq[k], out);
         }
     }
@@ -467,7 +548,7 @@ static void check(const struct row *r, const char *dir)
             fail_msg("%s: status %d, %s", r->name, st, err.text);
     } else {
         if (st != TR_OK) fail_msg("%s: %s", r->name, err.text);
-        show(e, &got);
+        show(e, r->o.stage, &got);
         if (strcmp(tr_buf_text(&got), r->want) != 0)
             fail_msg("%s: got %s, wanted %s", r->name, tr_buf_text(&got), r->want);
         if (r->says && !strstr(tr_buf_text(&notes), r->says))
@@ -542,7 +623,7 @@ static void invariant_1_datasets_in_the_order_named(void **state)
         enum tr_status st = tr_examples_load(&o, t, &e, NULL, &err);
         if (lists[i].want) {
             if (st != TR_OK) fail_msg("%s: %s", lists[i].dataset, err.text);
-            show(e, &got);
+            show(e, TR_PT, &got);
             assert_string_equal(tr_buf_text(&got), lists[i].want);
             tr_buf_fini(&got);
         } else if (st == TR_OK || !strstr(err.text, lists[i].says)) {
@@ -555,16 +636,16 @@ static void invariant_1_datasets_in_the_order_named(void **state)
 }
 
 /* Memory runs out at the k-th call, for every k. */
-static void memory_may_run_out_anywhere(void **state)
+static void run_out_of_memory(enum tr_stage stage, const char *info, const char *records)
 {
-    (void)state;
     char dir[64];
     enum tr_status st = TR_NOMEM;
     made_folder(dir);
-    made_file(dir, "dataset_info.json", "{\"d\":" PAIRS "}");
-    made_file(dir, "d.json", "[{\"q\":\"p\",\"c\":\"good\",\"r\":\"bad\"}]");
+    made_file(dir, "dataset_info.json", info);
+    made_file(dir, "d.json", records);
     for (int64_t k = 0; st != TR_OK; k++) {
-        struct tr_examples_options o = {.stage = TR_RM,
+        struct tr_examples_options o = {.stage = stage,
+                                        .compat = stage == TR_PPO,
                                         .dataset = "d",
                                         .dataset_dir = dir,
                                         .template_name = "chatml",
@@ -583,6 +664,22 @@ static void memory_may_run_out_anywhere(void **state)
         tr_tokenizer_close(t);
     }
     made_folder_remove(dir);
+}
+
+static void memory_may_run_out_anywhere(void **state)
+{
+    (void)state;
+    static const struct {
+        enum tr_stage stage;
+        const char *info, *records;
+    } kinds[] = {
+        {TR_RM, "{\"d\":" PAIRS "}", "[{\"q\":\"p\",\"c\":\"good\",\"r\":\"bad\"}]"},
+        {TR_KTO, "{\"d\":" MARKED "}",
+         "[" MARK("a", "1", "true") "," MARK("b", "2", "false") "]"},
+        {TR_PPO, "{\"d\":" PLAIN "}", "[{\"instruction\":\"p\"}]"},
+    };
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        run_out_of_memory(kinds[i].stage, kinds[i].info, kinds[i].records);
 }
 
 int main(void)
