@@ -232,7 +232,7 @@ static void run_bf16(struct tr_golden *g, const char *part, const char *name)
 
 void tr_golden_f10(struct tr_golden *g, const char *part, const char *name)
 {
-    static const char *const others[] = {"group_advantages.safetensors", "kto_global"};
+    static const char *const others[] = {"group_advantages.safetensors"};
     char path[4600];
     char at[400];
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
@@ -245,4 +245,6 @@ void tr_golden_f10(struct tr_golden *g, const char *part, const char *name)
     if (tr_path_is_dir(path)) run_bf16(g, part, name);
     snprintf(path, sizeof path, "%s/separate_critic", part);
     if (tr_path_is_dir(path)) tr_golden_f10_critic(g, part, name);
+    snprintf(path, sizeof path, "%s/kto_global", part);
+    if (tr_path_is_dir(path)) tr_golden_f10_kto(g, part, name);
 }

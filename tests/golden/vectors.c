@@ -8,6 +8,7 @@
 #include "core/base/json.h"
 #include "core/learn/gae.h"
 #include "core/learn/kl.h"
+#include "core/learn/kto.h"
 #include "core/learn/pairs.h"
 #include "core/learn/ppo.h"
 #include "core/learn/schedule.h"
@@ -86,6 +87,30 @@ static double rm(const struct tr_golden *g, const json_t *o)
     }
     double e = worse(0, sums.loss / (double)n, number(o, "loss"));
     return worse(e, (double)sums.right / (double)n, number(o, "accuracy"));
+}
+
+static double kto(const struct tr_golden *g, const json_t *o)
+{
+    const json_t *diffs = json_object_get(o, "kl_diffs");
+    const json_t *rho = json_object_get(o, "rho");
+    const struct tr_kto k = {number(o, "beta"), 1, 1, 0};
+    double policy[MOST] = {0};
+    double reference[MOST] = {0};
+    double sum = 0;
+    size_t n = json_array_size(diffs);
+    (void)g;
+    for (size_t i = 0; i < n && i < MOST; i++) policy[i] = item(diffs, i);
+    double z0 = tr_kto_z0(policy, reference, (int64_t)n);
+    double e = worse(0, z0, number(o, "z0"));
+    n = json_array_size(rho);
+    for (size_t i = 0; i < n; i++) {
+        double slope;
+        bool mark = json_is_true(json_array_get(json_object_get(o, "tags"), i));
+        double loss = tr_kto_loss(&k, z0, mark, item(rho, i), &slope);
+        e = worse(e, loss, item(json_object_get(o, "losses"), i));
+        sum += loss;
+    }
+    return worse(e, sum / (double)n, number(o, "mean"));
 }
 
 /* Steps 0, 1, 10, 11, 55 and 99 of 100, 10 of them warm-up (ALGORITHMS.md 18). */
@@ -235,8 +260,13 @@ static const struct {
     double (*error)(const struct tr_golden *g, const json_t *value);
     double tolerance;
 } kinds[] = {
-    {"fit", fit, 0},    {"sft", sft, 1e-6},       {"rm", rm, 1e-6},
-    {"lr", lr, 1e-6},   {"kl_ctl", kl_ctl, 1e-9}, {"running", running, 1e-9},
+    {"fit", fit, 0},
+    {"sft", sft, 1e-6},
+    {"rm", rm, 1e-6},
+    {"kto", kto, 1e-12},
+    {"lr", lr, 1e-6},
+    {"kl_ctl", kl_ctl, 1e-9},
+    {"running", running, 1e-9},
     {"ppo", ppo, 1e-6},
 };
 
