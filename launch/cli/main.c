@@ -71,6 +71,7 @@ static const struct command commands[] = {
      "            [--name NAME] [--threads N] [--isa scalar|avx2|avx512] [--math exact|openblas]\n"
      "            [--bf16] [--max-tokens N] [--max-sequences N] [--pages N]\n"
      "            [--join-seconds X] [--seed N] [--cpus LIST] [--weights DIR] [--keep N]\n"
+     "            [--source ADDRESS]\n"
      "            rewards: [--slot NAME] [--swap]\n"
      "            learners: [--checkpoint DIR] [--from-scratch] [--recompute]\n"
      "                      [--value-head] [--no-lm-head]\n"
