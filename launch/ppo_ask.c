@@ -175,10 +175,14 @@ static enum tr_status swap(struct tr_ppo_parts *p, struct tr_core *core,
     struct edit e;
     int64_t id = 0;
     enum tr_status st = read_edit(argument, &e, err);
-    if (st == TR_OK) st = do_edit(p, core, &e, err);
     struct tr_journal_swap row = {.at = e.swap.at > 0 ? e.swap.at : -1,
                                   .slots = argument};
     if (st == TR_OK) st = tr_journal_ask_swap(p->journal, &row, &id, err);
+    e.swap.ticket = id;
+    if (st == TR_OK) {
+        st = do_edit(p, core, &e, err);
+        if (st != TR_OK) (void)tr_journal_drop_swap(p->journal, id, NULL);
+    }
     keep_or_drop(p, &e, st == TR_OK);
     if (st != TR_OK) return st;
     return put_json(
@@ -199,10 +203,12 @@ static enum tr_status rollback(struct tr_ppo_parts *p, struct tr_core *core,
             st = tr_json_int_or(doc, "at", "rollback", 0, INT32_MAX, 0, &at, err);
     }
     json_decref(doc);
-    if (st == TR_OK) st = tr_plan_ppo_rollback(p->plan, core, at, err);
     struct tr_journal_swap row = {
         .rollback = true, .at = at > 0 ? at : -1, .slots = "{}"};
     if (st == TR_OK) st = tr_journal_ask_swap(p->journal, &row, &id, err);
+    if (st != TR_OK) return st;
+    st = tr_plan_ppo_rollback(p->plan, core, at, id, err);
+    if (st != TR_OK) (void)tr_journal_drop_swap(p->journal, id, NULL);
     if (st != TR_OK) return st;
     return put_json(json_pack("{s:I, s:I}", "swap", (json_int_t)id, "at", (json_int_t)at),
                     reply, err);
@@ -217,7 +223,7 @@ static enum tr_status again(struct tr_ppo_parts *p, const struct tr_journal_swap
     int64_t at = s->applied >= 0 ? s->applied : s->at;
     if (s->rollback) {
         if (s->applied >= 0 && s->applied <= committed) return TR_OK;
-        return tr_plan_ppo_rollback(p->plan, p->core, at > 0 ? at : 0, err);
+        return tr_plan_ppo_rollback(p->plan, p->core, at > 0 ? at : 0, s->id, err);
     }
     enum tr_status st = read_edit(s->slots, &e, err);
     if (st == TR_OK && e.has_wish) note_wish(p, &e.wish);
@@ -225,6 +231,7 @@ static enum tr_status again(struct tr_ppo_parts *p, const struct tr_journal_swap
     if (st != TR_OK) return st;
     if (s->applied >= 0 && s->applied <= committed) return TR_OK;
     e.swap.at = at > 0 ? at : 0;
+    e.swap.ticket = s->id;
     return tr_plan_ppo_swap(p->plan, p->core, &e.swap, err);
 }
 
@@ -246,7 +253,5 @@ enum tr_status tr_ppo_ask(void *self, struct tr_core *core, const char *what,
     if (strcmp(what, "status") == 0) return say_status(p, core, reply, err);
     if (strcmp(what, "swap") == 0) return swap(p, core, argument, reply, err);
     if (strcmp(what, "rollback") == 0) return rollback(p, core, argument, reply, err);
-    return tr_err_set(err, TR_BADARG,
-                      "%s: expected status, rollouts, swap, rollback or snapshot-db",
-                      what);
+    return tr_journal_report(p->journal, what, argument, reply, err);
 }

@@ -209,11 +209,10 @@ enum tr_status tr_ppo_evaluated(void *self, const struct tr_ppo_report *r,
     return tr_ppo_log_step(self, r, err);
 }
 
-enum tr_status tr_ppo_swapped(void *self, int64_t step, const struct tr_reward_set *set,
-                              struct tr_err *err)
+enum tr_status tr_ppo_swapped(void *self, int64_t ticket, int64_t step,
+                              const struct tr_reward_set *set, struct tr_err *err)
 {
     struct tr_ppo_parts *p = self;
-    struct tr_journal_swap s = {.id = -1};
     char text[256] = "";
     size_t used = 0;
     for (int64_t i = 0; i < set->n && used < sizeof text; i++) {
@@ -226,9 +225,16 @@ enum tr_status tr_ppo_swapped(void *self, int64_t step, const struct tr_reward_s
     tr_log_info(p->watch->log, "from step %lld on the rewards are: %s", (long long)step,
                 text);
     enum tr_status st = tr_journal_event(p->journal, "reward", "", "swapped", text, err);
-    /* The oldest that was asked for and not applied. */
-    while (st == TR_OK && tr_journal_swap_after(p->journal, s.id, &s, NULL) == TR_OK)
-        if (s.applied < 0 && (s.at < 0 || s.at <= step))
-            return tr_journal_apply_swap(p->journal, s.id, step, err);
-    return st;
+    return st == TR_OK ? tr_journal_apply_swap(p->journal, ticket, step, err) : st;
+}
+
+enum tr_status tr_ppo_dropped(void *self, int64_t ticket, const char *why,
+                              struct tr_err *err)
+{
+    struct tr_ppo_parts *p = self;
+    tr_log_warn(p->watch->log, "swap %lld is given up, the rewards stay: %s",
+                (long long)ticket, why);
+    enum tr_status st =
+        tr_journal_event(p->journal, "reward", "", "not swapped", why, err);
+    return st == TR_OK ? tr_journal_drop_swap(p->journal, ticket, err) : st;
 }

@@ -81,7 +81,9 @@ enum tr_status tr_ppo_evaluated(void *self, const struct tr_ppo_report *r,
                                 struct tr_err *err);
 enum tr_status tr_ppo_saved(void *self, int64_t ticket, const struct tr_digest *weights,
                             const struct tr_digest *state, struct tr_err *err);
-enum tr_status tr_ppo_swapped(void *self, int64_t step, const struct tr_reward_set *set,
+enum tr_status tr_ppo_swapped(void *self, int64_t ticket, int64_t step,
+                              const struct tr_reward_set *set, struct tr_err *err);
+enum tr_status tr_ppo_dropped(void *self, int64_t ticket, const char *why,
                               struct tr_err *err);
 
 /* ppo_ask.c */

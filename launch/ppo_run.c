@@ -131,6 +131,7 @@ static enum tr_status make_core(struct tr_ppo_parts *p, const char *state,
                                      .evaluated = tr_ppo_evaluated,
                                      .saved = tr_ppo_saved,
                                      .swapped = tr_ppo_swapped,
+                                     .dropped = tr_ppo_dropped,
                                      .ask = tr_ppo_ask};
     enum tr_status st = tr_plan_ppo_create(&p->set, &p->prompts.at, &p->eval.at,
                                            &p->owner, &p->plan, err);

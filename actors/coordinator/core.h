@@ -144,6 +144,8 @@ struct tr_core_supply {
     char why[256];
 };
 struct tr_core_supply tr_core_supplied(const struct tr_core *c, int64_t want);
+/* Nobody needs to load it any more; who has it keeps it. */
+void tr_core_unwant(struct tr_core *c, int64_t want);
 /* These weights are not needed at the post any more. */
 enum tr_status tr_core_retire(struct tr_core *c, int64_t post,
                               const struct tr_digest *digest, struct tr_err *err);

@@ -35,7 +35,7 @@ struct worker {
     int64_t post;
     struct row hand;
     int64_t answered;
-    double busy_seconds, joined, heard,
+    double busy_seconds, busy_since, joined, heard,
         told;        /* clock: of its hello, its and our last word */
     int64_t loading; /* the want it was told to load, or -1 */
     double load_deadline;

@@ -353,7 +353,8 @@ static bool finished(const void *self)
 static enum tr_status turn(void *self, struct tr_core *core, struct tr_err *err)
 {
     struct tr_plan_ppo *p = self;
-    enum tr_status st = end_what_is_over(p, core, err);
+    enum tr_status st = tr_ppo_drop_hopeless(p, core, err);
+    if (st == TR_OK) st = end_what_is_over(p, core, err);
     if (st == TR_OK) st = begin_eval(p, core, err);
     if (st == TR_OK) st = begin_steps(p, core, err);
     return st == TR_OK ? learn_what_is_judged(p, core, err) : st;

@@ -112,8 +112,10 @@ struct
     /* A folder that was asked for by tr_plan_ppo_save. */
     enum tr_status (*saved)(void *self, int64_t ticket, const struct tr_digest *weights,
                             const struct tr_digest *state, struct tr_err *err);
-    /* From this step on. */
-    enum tr_status (*swapped)(void *self, int64_t step, const struct tr_reward_set *set,
+    /* The edit of this ticket counts from this step on; or it cannot be done, and is forgotten. */
+    enum tr_status (*swapped)(void *self, int64_t ticket, int64_t step,
+                              const struct tr_reward_set *set, struct tr_err *err);
+    enum tr_status (*dropped)(void *self, int64_t ticket, const char *why,
                               struct tr_err *err);
     enum tr_status (*ask)(void *self, struct tr_core *core, const char *what,
                           const char *argument, struct tr_buf *reply, struct tr_err *err);
@@ -153,6 +155,7 @@ enum tr_status tr_plan_ppo_save(struct tr_plan_ppo *p, struct tr_core *core,
 /* ---- swaps (ppo_swap.c) ---- */
 
 struct tr_ppo_swap { /* one edit of the set */
+    int64_t ticket;  /* the owner's name for it */
     int64_t at;      /* the first step with it; 0: the next whose weights are loaded */
     char name[TR_SLOT_BYTES];
     bool remove;
@@ -168,7 +171,7 @@ enum tr_status tr_plan_ppo_swap(struct tr_plan_ppo *p, struct tr_core *core,
                                 const struct tr_ppo_swap *swap, struct tr_err *err);
 /* Back to the set before the last swap. */
 enum tr_status tr_plan_ppo_rollback(struct tr_plan_ppo *p, struct tr_core *core,
-                                    int64_t at, struct tr_err *err);
+                                    int64_t at, int64_t ticket, struct tr_err *err);
 /* What waits, as JSON objects in an array. */
 enum tr_status tr_plan_ppo_swaps(const struct tr_plan_ppo *p, const struct tr_core *core,
                                  struct tr_buf *out, struct tr_err *err);

@@ -99,6 +99,10 @@ enum tr_status tr_ppo_take_saved(struct tr_plan_ppo *p, struct tag t,
 enum tr_status tr_ppo_swaps_due(struct tr_plan_ppo *p, struct tr_core *core, int64_t t,
                                 bool *ready, struct tr_err *err);
 
+/* Those that can never be done are forgotten, and the owner is told why. */
+enum tr_status tr_ppo_drop_hopeless(struct tr_plan_ppo *p, struct tr_core *core,
+                                    struct tr_err *err);
+
 /* ppo_state.c */
 enum tr_status tr_ppo_plan_text(const struct tr_plan_ppo *p, const struct tr_core *core,
                                 struct tr_buf *out, struct tr_err *err);

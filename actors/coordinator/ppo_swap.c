@@ -68,9 +68,10 @@ enum tr_status tr_plan_ppo_swap(struct tr_plan_ppo *p, struct tr_core *core,
 }
 
 enum tr_status tr_plan_ppo_rollback(struct tr_plan_ppo *p, struct tr_core *core,
-                                    int64_t at, struct tr_err *err)
+                                    int64_t at, int64_t ticket, struct tr_err *err)
 {
-    struct waiting_swap w = {.whole = true, .set = p->previous, .at = at};
+    struct waiting_swap w = {
+        .whole = true, .set = p->previous, .at = at, .edit = {.ticket = ticket}};
     enum tr_status st = check_time(p, at, err);
     if (st == TR_OK && !p->has_previous)
         st = tr_err_set(err, TR_BADARG, "nothing was swapped yet");
@@ -111,6 +112,42 @@ static bool swap_ready(const struct tr_core *core, struct waiting_swap *w)
     for (int64_t i = 0; i < w->set.n; i++)
         if (tr_core_supplied(core, w->want[i]).holders == 0) return false;
     return true;
+}
+
+/* Who was told to load it could not, and nobody holds it. */
+static bool hopeless(const struct tr_core *core, const struct waiting_swap *w, char *why)
+{
+    int64_t n = w->whole ? w->set.n : 1;
+    for (int64_t i = 0; i < n; i++) {
+        if (w->want[i] < 0) continue;
+        struct tr_core_supply s = tr_core_supplied(core, w->want[i]);
+        if (s.refused == 0 || s.holders > 0) continue;
+        snprintf(why, sizeof s.why, "%s", s.why);
+        return true;
+    }
+    return false;
+}
+
+static void remove_swap(struct tr_plan_ppo *p, int64_t i)
+{
+    p->swaps--;
+    memmove(p->swap + i, p->swap + i + 1, (size_t)(p->swaps - i) * sizeof *p->swap);
+}
+
+enum tr_status tr_ppo_drop_hopeless(struct tr_plan_ppo *p, struct tr_core *core,
+                                    struct tr_err *err)
+{
+    char why[256];
+    for (int64_t i = p->swaps - 1; i >= 0; i--) {
+        struct waiting_swap w = p->swap[i];
+        if (!hopeless(core, &w, why)) continue;
+        remove_swap(p, i);
+        for (int64_t k = 0; k < (w.whole ? w.set.n : 1); k++)
+            if (w.want[k] >= 0) tr_core_unwant(core, w.want[k]);
+        enum tr_status st = p->owner->dropped(p->owner->self, w.edit.ticket, why, err);
+        if (st != TR_OK) return st;
+    }
+    return TR_OK;
 }
 
 /* ---- doing it ---- */
@@ -179,7 +216,9 @@ static enum tr_status apply(struct tr_plan_ppo *p, struct tr_core *core, int64_t
         if (post >= 0) tr_core_set_digest(core, post, &p->rewards.slot[i].digest);
     }
     enum tr_status st = had ? let_go(p, core, &old, err) : TR_OK;
-    return st == TR_OK ? p->owner->swapped(p->owner->self, t, &p->rewards, err) : st;
+    return st == TR_OK
+               ? p->owner->swapped(p->owner->self, w->edit.ticket, t, &p->rewards, err)
+               : st;
 }
 
 enum tr_status tr_ppo_swaps_due(struct tr_plan_ppo *p, struct tr_core *core, int64_t t,
@@ -191,9 +230,7 @@ enum tr_status tr_ppo_swaps_due(struct tr_plan_ppo *p, struct tr_core *core, int
         bool here = (w.at == 0 || w.at == t) && swap_ready(core, &w);
         if (!here && w.at == t) *ready = false; /* the step waits for it */
         if (!here) continue;
-        p->swaps--;
-        memmove(p->swap + i, p->swap + i + 1, (size_t)(p->swaps - i) * sizeof *p->swap);
-        i--;
+        remove_swap(p, i--);
         enum tr_status st = apply(p, core, t, &w, err);
         if (st != TR_OK) return st;
     }

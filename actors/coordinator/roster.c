@@ -323,7 +323,7 @@ bool tr_core_see(const struct tr_core *c, int64_t i, struct tr_core_worker *out)
         .in_hand = w->hand.n,
         .answered = w->answered,
         .threads = w->hello.threads,
-        .busy_seconds = w->busy_seconds,
+        .busy_seconds = w->busy_seconds + (w->hand.n > 0 ? c->now - w->busy_since : 0),
         .since = w->joined,
         .holds = w->hello.holds,
     };

@@ -51,6 +51,11 @@ struct tr_core_supply tr_core_supplied(const struct tr_core *c, int64_t want)
     return s;
 }
 
+void tr_core_unwant(struct tr_core *c, int64_t want)
+{
+    c->want[want].open = false;
+}
+
 static void let_go(struct tr_digests *set, const struct tr_digest *d)
 {
     int64_t kept = 0;

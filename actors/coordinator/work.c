@@ -165,6 +165,7 @@ static enum tr_status give(struct tr_core *c, struct work *k, int64_t at,
     enum tr_status st = tr_core_send(c, c->worker[at].peer, &m, err);
     if (st != TR_OK) return st;
     detach(&c->post[k->post].waiting, k);
+    if (c->worker[at].hand.n == 0) c->worker[at].busy_since = c->now;
     append(&c->worker[at].hand, k);
     c->post[k->post].sent++;
     k->state = WORK_SENT;
@@ -216,7 +217,9 @@ enum tr_status tr_core_hand_out(struct tr_core *c, struct tr_err *err)
 void tr_core_take_back(struct tr_core *c, struct work *k)
 {
     if (k->state != WORK_SENT) return;
-    detach(&c->worker[k->worker].hand, k);
+    struct worker *w = &c->worker[k->worker];
+    detach(&w->hand, k);
+    if (w->hand.n == 0) w->busy_seconds += c->now - w->busy_since;
     c->post[k->post].sent--;
     k->state = WORK_WAITING;
     put_first(&c->post[k->post].waiting, k);
@@ -303,7 +306,6 @@ static enum tr_status accept(struct tr_core *c, int64_t at, struct work *k,
     if (st == TR_OK && !learnt) st = keep(c, k, m, w, err);
     if (st != TR_OK) return st;
     w->answered++;
-    w->busy_seconds += m->as.done.compute_seconds;
     c->counts.answered++;
     remember(c, &k->unit.id, &digest);
     detach(&c->post[k->post].waiting, k);

@@ -7,6 +7,8 @@
 #include "launch/cli/import.h"
 #include "launch/cli/keygen.h"
 #include "launch/cli/role.h"
+#include "launch/cli/status.h"
+#include "launch/cli/swap.h"
 #include "launch/cli/topology.h"
 #include "launch/cli/train.h"
 #include "launch/version.h"
@@ -21,7 +23,7 @@ struct command {
 };
 
 static const struct command commands[] = {
-    {"train", tr_cli_train, "run a stage (pt, sft, rm) from a run.yaml",
+    {"train", tr_cli_train, "run a stage (pt, sft, rm, ppo) from a run.yaml",
      "troupe train RUN.YAML [KEY=VALUE ...]\n"
      "\n"
      "Trains as LLaMA-Factory's configuration says; keys on the command line win.\n"
@@ -54,6 +56,30 @@ static const struct command commands[] = {
      "who ask (admin), and the list `admitted` of the keys that may join. The second form\n"
      "adds one more pair for a role. Nothing is overwritten. Secrets are for their owner\n"
      "alone. Which host needs which file: docs/operations.md, Keys.\n"},
+    {"status", tr_cli_status, "how a run is doing",
+     "troupe status RUN [--json] [--keys DIR] [--seconds X]\n"
+     "\n"
+     "Asks the run's coordinator: step, seconds a step, who is there and busy, what waits.\n"
+     "Without a coordinator the journal RUN/run.db answers.\n"},
+    {"rollouts", tr_cli_rollouts, "prompts, answers and scores of a step",
+     "troupe rollouts RUN [--step N] [--held-out] [--count N] [--json] [--keys DIR]\n"
+     "                [--seconds X]\n"
+     "\n"
+     "The last step's unless said. --held-out: of prompts that nobody learns from.\n"},
+    {"swap", tr_cli_swap, "change a run's rewards while it goes on",
+     "troupe swap reward --run RUN [--name NAME] [--at STEP] [--weight X]\n"
+     "             [--model DIR | --rule length [--target N] [--scale X] |\n"
+     "              --rule regex --pattern P | --external | --remove]\n"
+     "             [--replicas N] [--threads N] [--keys DIR] [--seconds X]\n"
+     "\n"
+     "NAME (main) gets the weights of DIR, which load while the old ones serve; a new NAME\n"
+     "is one more reward. From STEP on, or from the next step for which all is loaded.\n"
+     "Without model, rule or external only the weight changes. Nothing waits, nothing is\n"
+     "lost, and the journal says who scored what.\n"},
+    {"rollback", tr_cli_rollback, "back to the rewards before the last swap",
+     "troupe rollback --run RUN [--at STEP] [--keys DIR] [--seconds X]\n"},
+    {"snapshot-db", tr_cli_snapshot_db, "a copy of a run's journal, for sqlite3",
+     "troupe snapshot-db RUN --to FILE [--keys DIR] [--seconds X]\n"},
     {"coordinator", tr_cli_coordinator, "keep a run that other processes work for",
      "troupe coordinator --skeleton [--listen ADDRESS] [--keys DIR] [--address-file FILE]\n"
      "                   [--rollout N] [--reference N] [--reward N] [--alone]\n"
