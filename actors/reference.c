@@ -1,7 +1,8 @@
 /* reference.c - the model that the policy must not stray from.
  *
- * Takes a prompt with its answer (unit `logprob`).
- * Gives the log-prob of each answer token under the frozen reference. */
+ * Takes a prompt with its answer (unit `logprob`, or `divergence` while it holds the policy's weights too).
+ * Gives the log-prob of each answer token under the frozen reference, or how far the policy's whole
+ * distribution is from the reference's before each of them. */
 #include "actors/frozen.h"
 
 static enum tr_status open_reference(const struct tr_role_start *start, void **self,
@@ -10,9 +11,23 @@ static enum tr_status open_reference(const struct tr_role_start *start, void **s
     return tr_frozen_open(start, true, false, self, err);
 }
 
+static enum tr_status diverge(struct tr_frozen *f, const struct tr_unit *unit,
+                              struct tr_content *out, struct tr_err *err)
+{
+    struct tr_evaluator *policy = NULL, *reference = NULL;
+    if (unit->needs.n != 2)
+        return tr_err_set(err, TR_BADMSG, "divergence: expected two digests, found %lld",
+                          (long long)unit->needs.n);
+    enum tr_status st = tr_frozen_evaluator(f, &unit->needs.at[0], &policy, err);
+    if (st == TR_OK) st = tr_frozen_evaluator(f, &unit->needs.at[1], &reference, err);
+    if (st != TR_OK) return st;
+    return tr_evaluator_answer_divergence(policy, reference, unit, out, err);
+}
+
 static enum tr_status answer(void *self, const struct tr_unit *unit,
                              struct tr_content *out, struct tr_err *err)
 {
+    if (unit->kind == TR_UNIT_DIVERGENCE) return diverge(self, unit, out, err);
     if (unit->kind != TR_UNIT_LOGPROB)
         return tr_role_refuse(TR_ROLE_REFERENCE, unit, err);
     return tr_frozen_answer(self, unit, out, err);

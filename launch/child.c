@@ -21,6 +21,7 @@ static void become(char *const *argv, const char *log, pid_t parent)
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGTERM);
     pthread_sigmask(SIG_BLOCK, &set, NULL); /* stays so over exec */
+    setpgid(0, 0); /* what a terminal sends to its group is for the parent */
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent) _exit(127); /* it died before the line above */
     if (log) {

@@ -60,7 +60,8 @@ static enum tr_status write_row(struct tr_ppo_parts *p, const struct tr_ppo_repo
         };
         for (int64_t i = 0; i < r->n; i++)
             fill_rollout(r, i, score + i * TR_REWARDS_MAX, &rollout[i]);
-        st = tr_journal_commit(p->journal, &step, rollout, r->n, err);
+        st = r->eval ? tr_journal_evaluate(p->journal, r->step, text, rollout, r->n, err)
+                     : tr_journal_commit(p->journal, &step, rollout, r->n, err);
     } else {
         st = tr_err_set(err, TR_NOMEM, "a step's row");
     }
@@ -206,7 +207,9 @@ enum tr_status tr_ppo_committed(void *self, struct tr_plan_ppo *plan,
 enum tr_status tr_ppo_evaluated(void *self, const struct tr_ppo_report *r,
                                 struct tr_err *err)
 {
-    return tr_ppo_log_step(self, r, err);
+    struct tr_ppo_parts *p = self;
+    enum tr_status st = write_row(p, r, err);
+    return st == TR_OK ? tr_ppo_log_step(p, r, err) : st;
 }
 
 enum tr_status tr_ppo_swapped(void *self, int64_t ticket, int64_t step,

@@ -199,6 +199,28 @@ enum tr_status tr_ppo_log_step(struct tr_ppo_parts *p, const struct tr_ppo_repor
     return st == TR_OK ? tr_trainer_log_append(p->o->output.dir, &e, err) : st;
 }
 
+/* What was logged before this process, as the journal has it. */
+enum tr_status tr_ppo_recall_history(struct tr_ppo_parts *p, struct tr_err *err)
+{
+    struct tr_journal_step row = {.step = -1};
+    enum tr_status st = TR_OK;
+    while (st == TR_OK &&
+           tr_journal_step_after(p->journal, row.step, &row, NULL) == TR_OK) {
+        json_t *entry = json_loads(row.metrics, 0, NULL);
+        if (!entry || !logged(p, row.step)) {
+            json_decref(entry);
+            continue;
+        }
+        json_object_set(entry, "reward", json_object_get(entry, "env/reward_mean"));
+        json_object_set(entry, "loss", json_object_get(entry, "ppo/loss/policy"));
+        json_object_set(entry, "learning_rate",
+                        json_object_get(entry, "ppo/learning_rate"));
+        json_object_set_new(entry, "step", json_integer((json_int_t)row.step));
+        st = add_history(p, entry, err);
+    }
+    return st;
+}
+
 /* ---- the folder ---- */
 
 enum tr_status tr_ppo_manifest(const struct tr_ppo_parts *p, bool finished,

@@ -95,6 +95,7 @@ enum tr_status tr_ppo_ask_again(struct tr_ppo_parts *p, struct tr_err *err);
 /* ppo_output.c */
 enum tr_status tr_ppo_log_step(struct tr_ppo_parts *p, const struct tr_ppo_report *r,
                                struct tr_err *err);
+enum tr_status tr_ppo_recall_history(struct tr_ppo_parts *p, struct tr_err *err);
 json_t *tr_ppo_metrics_json(
     const struct tr_ppo_report *r); /* owned by the caller, or NULL */
 enum tr_status tr_ppo_manifest(const struct tr_ppo_parts *p, bool finished,

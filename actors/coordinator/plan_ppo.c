@@ -264,8 +264,10 @@ static enum tr_status retire_version(struct tr_plan_ppo *p, struct tr_core *core
         tr_digest_equal(&p->version[(p->committed + 1) % 2], version))
         return TR_OK; /* the next step will begin with it */
     enum tr_status st = tr_core_retire(core, p->post[TR_ROLE_ROLLOUT], version, err);
-    if (st == TR_OK && p->set.rules.kl == TR_KL_FULL)
-        st = tr_core_retire(core, p->post[TR_ROLE_REFERENCE], version, err);
+    int64_t reference = p->post[TR_ROLE_REFERENCE];
+    struct tr_digest own = tr_core_digest(core, reference);
+    if (st == TR_OK && p->set.rules.kl == TR_KL_FULL && !tr_digest_equal(&own, version))
+        st = tr_core_retire(core, reference, version, err);
     return st;
 }
 

@@ -90,6 +90,8 @@ static enum tr_status ask_judge(struct tr_core *core, const struct making *m,
     return tr_core_add(core, q->post, &unit, tr_ppo_tag(t), memo_step(m), err);
 }
 
+/* With `full` the reference says how far the whole distributions are apart, and needs the policy's
+ * weights too. */
 static enum tr_status ask_reference(struct tr_plan_ppo *p, struct tr_core *core,
                                     int64_t place, int64_t i, struct tr_err *err)
 {
@@ -98,6 +100,11 @@ static enum tr_status ask_reference(struct tr_plan_ppo *p, struct tr_core *core,
     struct question q = {.kind = TR_UNIT_LOGPROB,
                          .post = p->post[TR_ROLE_REFERENCE],
                          .needs = tr_digests_one(&reference)};
+    if (p->set.rules.kl == TR_KL_FULL) {
+        q.kind = TR_UNIT_DIVERGENCE;
+        q.needs = tr_digests_one(&m->version);
+        q.needs.at[q.needs.n++] = reference;
+    }
     return ask_judge(core, m, &q, (struct tag){PART_REF, place, i, 0}, err);
 }
 
@@ -190,8 +197,10 @@ enum tr_status tr_ppo_take_judged(struct tr_plan_ppo *p, struct tag t,
     struct making *m = &p->making[t.place];
     struct tr_ppo_sample *s = &m->sample[t.i];
     struct tr_answer_judge a;
+    bool full = p->set.rules.kl == TR_KL_FULL;
     enum tr_unit_kind kind = t.part == PART_SCORE   ? TR_UNIT_SCORE
                              : t.part == PART_VALUE ? TR_UNIT_VALUE
+                             : full                 ? TR_UNIT_DIVERGENCE
                                                     : TR_UNIT_LOGPROB;
     int64_t unknown = 0, wanted = t.part == PART_SCORE ? 1 : s->T - s->from;
     enum tr_status st =
@@ -203,6 +212,7 @@ enum tr_status tr_ppo_take_judged(struct tr_plan_ppo *p, struct tag t,
     if (st != TR_OK) return st;
     float *to = t.part == PART_SCORE   ? &m->score[t.i * TR_REWARDS_MAX + t.slot]
                 : t.part == PART_VALUE ? s->value
+                : full                 ? s->kl
                                        : s->ref;
     memcpy(to, a.number.at, (size_t)wanted * sizeof *to);
     note_seen(m, t.i,
