@@ -132,7 +132,8 @@ struct tr_options {
     struct tr_update update;
     struct tr_output_options output;
     struct tr_exec_options exec;
-    struct tr_ppo_options ppo;
+    struct tr_kto kto;
+    struct tr_ppo_options ppo; /* its ref_model is kto's too */
     struct tr_generate_options generate;
     json_t *roles;
     json_t *resume; /* resume_from_checkpoint as given: a path or true */

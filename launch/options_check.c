@@ -22,6 +22,11 @@ static enum tr_status check_roles(struct tr_options *o, const char *where,
     {
         const json_t *threads = json_object_get(value, "threads");
         if (strcmp(name, "listen") == 0 && json_is_string(value)) continue;
+        if (o->stage == TR_KTO)
+            return tr_err_set(err, TR_BADARG,
+                              "%s: roles: %s: kto's policy and reference live in one "
+                              "process; roles of their own come later",
+                              where, name);
         if (strcmp(name, "policy") != 0 || !json_is_object(value) ||
             json_object_size(value) != (threads != NULL))
             return tr_err_set(err, TR_BADARG,
@@ -167,6 +172,7 @@ enum tr_status tr_options_stage(const struct tr_options *o, struct tr_stage_opti
         .warmup_steps = s->warmup_steps,
         .warmup_ratio = s->warmup_ratio,
         .update = o->update,
+        .kto = o->kto,
         .stop = -1,
         .compat = o->compat,
     };

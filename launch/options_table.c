@@ -60,7 +60,7 @@
 
 static const struct tr_key table[] = {
     /* Finetuning */
-    WORD(F, "stage", "sft", "pt sft rm !dpo !kto ppo", "this stage comes later", stage),
+    WORD(F, "stage", "sft", "pt sft rm !dpo kto ppo", "this stage comes later", stage),
     WORD(F, "finetuning_type", "lora", "full !lora !freeze !oft",
          "it comes later; set finetuning_type: full", tuning),
     REFUSED(F, "pure_bf16", "false",
@@ -107,15 +107,15 @@ static const struct tr_key table[] = {
     NOTED(F, "oft_block_size", "32"),
     NOTED(F, "oft_target", "all"),
     NOTED(F, "module_dropout", "0"),
-    NOTED(F, "pref_beta", "0.1"),
+    REAL(F, "pref_beta", "0.1", 1e-9, 1e9, kto.beta),
     NOTED(F, "pref_loss", "sigmoid"),
-    NOTED(F, "pref_ftx", "0.0"),
+    REAL(F, "pref_ftx", "0.0", 0, 1e9, kto.ftx),
     NOTED(F, "pref_bco_weight", "0.0"),
     NOTED(F, "dpo_label_smoothing", "0.0"),
     NOTED(F, "simpo_gamma", "0.5"),
     NOTED(F, "ld_alpha", NULL),
-    NOTED(F, "kto_chosen_weight", "1.0"),
-    NOTED(F, "kto_rejected_weight", "1.0"),
+    REAL(F, "kto_chosen_weight", "1.0", 0, 1e9, kto.desirable_weight),
+    REAL(F, "kto_rejected_weight", "1.0", 0, 1e9, kto.undesirable_weight),
     TEXT(F, "ref_model", NULL, ppo.ref_model),
     NOTED(F, "ref_model_adapters", NULL),
     NOTED(F, "ref_model_quantization_bit", NULL),

@@ -173,9 +173,11 @@ enum tr_status tr_stage_open_learner(struct tr_stage_parts *p, const char *check
     st = choose_recompute(p, &start, err);
     if (st == TR_OK) st = estimate_flos(p, &arch, &start, err);
     if (st != TR_OK) return st;
-    return json_object_get(p->o->roles, "policy")
-               ? open_served(p, &start, checkpoint, err)
-               : open_here(p, &start, checkpoint, err);
+    st = json_object_get(p->o->roles, "policy") ? open_served(p, &start, checkpoint, err)
+                                                : open_here(p, &start, checkpoint, err);
+    if (st == TR_OK && p->o->stage == TR_KTO)
+        st = tr_stage_open_judges(p, start.max_tokens, err);
+    return st;
 }
 
 void tr_stage_close_learner(struct tr_stage_parts *p)

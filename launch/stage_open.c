@@ -100,6 +100,7 @@ static enum tr_status make_plan(struct tr_stage_parts *p, struct tr_err *err)
         .tokens = all_tokens(p->examples),
         .per_step = plan->batch * plan->accumulation,
         .drop = plan->drop_last ? plan->batch : 0,
+        .group = p->o->stage == TR_KTO && p->o->compat ? plan->batch : 0,
         .seed = (int64_t)plan->seed,
         .shuffle = plan->shuffle,
     };
@@ -121,6 +122,7 @@ static enum tr_status resume(struct tr_stage_parts *p, const char *path,
     p->history = history;
     p->window_loss = state.window_loss;
     p->window_steps = state.window_steps;
+    p->kto = state.kto;
     p->before = state.elapsed;
     tr_log_info(p->watch->log, "going on from %s, step %lld", path,
                 (long long)state.progress.step);
@@ -156,6 +158,7 @@ enum tr_status tr_stage_open(struct tr_stage_parts *p, struct tr_err *err)
 
 void tr_stage_close(struct tr_stage_parts *p)
 {
+    tr_stage_close_judges(p);
     tr_stage_close_learner(p);
     tr_stage_destroy(p->plan);
     tr_examples_destroy(p->examples);

@@ -3,11 +3,21 @@
 #define TR_LAUNCH_STAGE_PARTS_H
 
 #include "actors/course.h"
+#include "actors/evaluator.h"
 #include "actors/learner.h"
+#include "actors/model.h"
 #include "core/watch/progress.h"
 #include "core/watch/trainer_state.h"
 #include "launch/child.h"
 #include "launch/stage_run.h"
+
+/* KTO: who judges texts. Here they live in this process. */
+struct tr_stage_judges {
+    struct tr_model reference;     /* owns, as all below */
+    struct tr_evaluator *judge[2]; /* by enum tr_stage_judge */
+    float *number;                 /* [room] */
+    int64_t room;
+};
 
 struct tr_stage_parts {
     const struct tr_options *o;         /* borrows */
@@ -19,12 +29,14 @@ struct tr_stage_parts {
     struct tr_learner *learner; /* here, or NULL when it has a process of its own: */
     struct tr_child child;
     struct tr_course *course; /* how either is reached */
+    struct tr_stage_judges judges;
     json_t *history;
     struct tr_run_identity identity;
     struct tr_progress_line line;
     int64_t log_every, save_every; /* steps; 0: never */
     double window_loss;            /* since the last log entry */
     int64_t window_steps;
+    struct tr_kto_window kto;
     double started, before; /* clock at start; seconds of the runs before a resume */
     int64_t first_step;     /* of this process */
     int64_t tokens_before;
@@ -40,6 +52,13 @@ void tr_stage_close(struct tr_stage_parts *p);
 enum tr_status tr_stage_open_learner(struct tr_stage_parts *p, const char *checkpoint,
                                      struct tr_err *err);
 void tr_stage_close_learner(struct tr_stage_parts *p);
+
+/* KTO's judges (stage_judge.c), for texts of at most max_tokens; and what they are asked before the next
+ * step's task is whole. */
+enum tr_status tr_stage_open_judges(struct tr_stage_parts *p, int64_t max_tokens,
+                                    struct tr_err *err);
+void tr_stage_close_judges(struct tr_stage_parts *p);
+enum tr_status tr_stage_judge_step(struct tr_stage_parts *p, struct tr_err *err);
 
 /* The state as it is now, for trainer_state.json; borrows history. */
 struct tr_trainer_state tr_stage_state(const struct tr_stage_parts *p);

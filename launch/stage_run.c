@@ -22,6 +22,7 @@ struct tr_trainer_state tr_stage_state(const struct tr_stage_parts *p)
         .batch = plan->batch,
         .window_loss = p->window_loss,
         .window_steps = p->window_steps,
+        .kto = p->kto,
         .elapsed = elapsed(p),
         .epoch = tr_stage_epoch(p->plan),
         .epochs = plan->max_steps > 0
@@ -87,7 +88,13 @@ static enum tr_status log_entry(struct tr_stage_parts *p,
     tr_progress_line_entry(&p->line, &facts);
     p->window_loss = 0;
     p->window_steps = 0;
+    json_t *more = NULL;
+    if (p->o->stage == TR_KTO) more = tr_kto_window_metrics(&p->kto, p->o->compat);
+    p->kto = (struct tr_kto_window){0};
+    e.more = more;
     json_t *entry = tr_trainer_log_history(&e);
+    json_decref(more);
+    e.more = NULL;
     if (!entry || json_array_append_new(p->history, entry))
         return tr_err_set(err, TR_NOMEM, "log_history: no memory");
     return tr_trainer_log_append(p->o->output.dir, &e, err);
@@ -117,6 +124,8 @@ static enum tr_status do_step(struct tr_stage_parts *p, const struct tr_learn_ta
     } else {
         p->window_loss += result.loss;
         p->window_steps++;
+        if (p->o->stage == TR_KTO)
+            tr_kto_window_add(&p->kto, &result, task->seq.groups ? task->seq.groups : 1);
     }
     struct tr_progress_facts facts = facts_of(p, result.loss);
     tr_progress_line_step(&p->line, &facts);
@@ -141,7 +150,9 @@ static enum tr_status loop(struct tr_stage_parts *p, enum tr_stage_end *end,
     struct tr_learn_task task;
     enum tr_status st = TR_OK;
     *end = TR_STAGE_DONE;
-    while (st == TR_OK && tr_stage_next(p->plan, &task)) {
+    while (st == TR_OK) {
+        st = tr_stage_judge_step(p, err);
+        if (st != TR_OK || !tr_stage_next(p->plan, &task)) break;
         st = do_step(p, &task, err);
         if (tr_stage_progress(p->plan).skipped_in_a_row >= TR_SKIPS_MAX) {
             *end = TR_STAGE_NOT_FINITE;

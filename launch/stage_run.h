@@ -1,4 +1,4 @@
-/* stage_run.h - a whole run of PT, SFT or RM, from options to the finished folder.
+/* stage_run.h - a whole run of PT, SFT, RM or KTO, from options to the finished folder.
  *
  * What it is for. `troupe train` is a few lines around this; the golden tests run the peer's own
  * configurations through it.

@@ -9,22 +9,30 @@
 
 static json_t *identity_of(const struct tr_run_identity *r)
 {
-    return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:b}", "stage", r->stage, "examples",
-                     (json_int_t)r->examples, "tokens", (json_int_t)r->tokens,
-                     "samples_per_step", (json_int_t)r->per_step, "drop_last",
-                     (json_int_t)r->drop, "seed", (json_int_t)r->seed, "shuffle",
-                     r->shuffle);
+    json_t *own = json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:b}", "stage", r->stage,
+                            "examples", (json_int_t)r->examples, "tokens",
+                            (json_int_t)r->tokens, "samples_per_step",
+                            (json_int_t)r->per_step, "drop_last", (json_int_t)r->drop,
+                            "seed", (json_int_t)r->seed, "shuffle", r->shuffle);
+    if (own && r->group &&
+        json_object_set_new(own, "baseline_of", json_integer(r->group))) {
+        json_decref(own);
+        return NULL;
+    }
+    return own;
 }
 
 static json_t *own_part(const struct tr_trainer_state *s)
 {
     const struct tr_stage_progress *p = &s->progress;
-    return json_pack("{s:o, s:I, s:I, s:I, s:I, s:f, s:f, s:I, s:f}", "run",
+    json_t *kto = s->kto.groups ? tr_kto_window_state(&s->kto) : NULL;
+    return json_pack("{s:o, s:I, s:I, s:I, s:I, s:f, s:f, s:I, s:f, s:o*}", "run",
                      identity_of(&s->run), "step", (json_int_t)p->step, "skipped",
                      (json_int_t)p->skipped, "skipped_in_a_row",
                      (json_int_t)p->skipped_in_a_row, "tokens", (json_int_t)p->tokens,
                      "loss_sum", p->loss_sum, "window_loss", s->window_loss,
-                     "window_steps", (json_int_t)s->window_steps, "elapsed", s->elapsed);
+                     "window_steps", (json_int_t)s->window_steps, "elapsed", s->elapsed,
+                     "window_kto", kto);
 }
 
 /* A count as the peer writes it: whole numbers without a dot. */
@@ -97,6 +105,8 @@ static enum tr_status read_own(const json_t *own, const char *path,
     if (st == TR_OK)
         st = tr_json_int(own, "window_steps", path, 0, most, &out->window_steps, err);
     if (st == TR_OK) st = tr_json_real(own, "elapsed", path, &out->elapsed, err);
+    const json_t *kto = json_object_get(own, "window_kto");
+    if (st == TR_OK && kto) st = tr_kto_window_read(kto, path, &out->kto, err);
     return st;
 }
 

@@ -15,6 +15,7 @@
 
 #include "core/base/err.h"
 #include "core/learn/stage.h"
+#include "core/watch/kto_metrics.h"
 
 /* What makes a run the same run. */
 struct tr_run_identity {
@@ -23,6 +24,7 @@ struct tr_run_identity {
     int64_t tokens;   /* of all examples: another dataset shows */
     int64_t per_step; /* samples; how they are cut into micro-batches is free, but with */
     int64_t drop;     /* dataloader_drop_last: whole batches of this many; 0 without */
+    int64_t group;    /* kto under compat: whose baselines are of so many; else 0 */
     bool shuffle;
 };
 
@@ -32,6 +34,7 @@ struct tr_trainer_state {
     int64_t batch;      /* of a micro-batch, for the peer's field */
     double window_loss; /* sum and count since the last log entry */
     int64_t window_steps;
+    struct tr_kto_window kto;
     double elapsed; /* seconds of training, earlier runs included */
     double epoch, epochs, flos;
     int64_t total_steps;

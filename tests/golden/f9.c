@@ -1,10 +1,12 @@
 /* F9: whole runs of the peer's command line. The same train.yaml goes through our options, plan,
  * learner and logs under `compat: llamafactory-0.9.3`; then log_history and the final weights are
- * compared. What LoRA, DPO and KTO need is in the table of later cases.
+ * compared. What LoRA and DPO need is in the table of later cases.
  *
  * Tolerances. The log rounds a loss to 4 decimals, so two losses that differ in the 7th digit may be
  * 1e-4 apart: 1.01e-4. Rates are f64 formulas: rel 1e-12; epochs abs 1e-12. Gradient norms: f32 in another
- * order over steps that drift apart, rel 1e-4. Weights: 2e-5 a step in the 99.9 % quantile and 5e-4 at most
+ * order over steps that drift apart, rel 1e-4. KTO: mean log-probs rel 1e-4; rewards are beta 0.1 times
+ * differences of sums near 400, where f32 is good for 3e-5: abs 1e-4; kl is the sum of a few means
+ * of such differences (the peer's micro-batches of a step): abs 1e-3. Weights: 2e-5 a step in the 99.9 % quantile and 5e-4 at most
  * (AdamW's first steps are close to a sign function, so an entry with a tiny gradient may
  * flip); checksums 1e-4 of a tensor's absolute sum. */
 #include <dirent.h>
@@ -73,15 +75,26 @@ static double number(const json_t *obj, const char *key)
     return json_is_number(v) ? json_number_value(v) : (double)NAN;
 }
 
+/* Has an entry of the log this field? */
+static bool is_logged(const json_t *log, const char *key)
+{
+    for (size_t i = 0; i < json_array_size(log); i++)
+        if (json_object_get(json_array_get(log, i), key)) return true;
+    return false;
+}
+
 /* The largest difference of one field over all logged steps, relative to the wanted value or not.
- * A step that is missing on either side is infinitely far. */
+ * A step, or a field, that is missing on one side alone is infinitely far. */
 static double field_error(const json_t *got, const json_t *want, const char *key,
                           bool relative)
 {
     double worst = 0;
     for (size_t i = 0; i < json_array_size(want); i++) {
         const json_t *entry = json_array_get(want, i);
-        if (!json_object_get(entry, key)) continue;
+        if (!json_object_get(entry, key)) {
+            if (json_object_get(json_array_get(got, i), key)) return (double)INFINITY;
+            continue;
+        }
         double w = number(entry, key);
         double e = fabs(number(json_array_get(got, i), key) - w);
         if (relative && w != 0) e /= fabs(w);
@@ -97,12 +110,22 @@ static void compare_logs(struct f9 *x, const json_t *got, const json_t *want)
         bool relative;
         double tolerance;
     } field[] = {
-        {"step", false, 0},        {"loss", false, 1.01e-4},
-        {"grad_norm", true, 1e-4}, {"learning_rate", true, 1e-12},
-        {"epoch", false, 1e-12},   {"train_loss", false, 1e-4},
+        {"step", false, 0},
+        {"loss", false, 1.01e-4},
+        {"grad_norm", true, 1e-4},
+        {"learning_rate", true, 1e-12},
+        {"epoch", false, 1e-12},
+        {"train_loss", false, 1e-4},
+        {"rewards/chosen", false, 1e-4},
+        {"rewards/rejected", false, 1e-4},
+        {"rewards/margins", false, 1e-4},
+        {"logps/chosen", true, 1e-4},
+        {"logps/rejected", true, 1e-4},
+        {"kl", false, 1e-3},
     };
     for (size_t i = 0; i < sizeof field / sizeof *field; i++) {
         char at[500];
+        if (!is_logged(want, field[i].key) && !is_logged(got, field[i].key)) continue;
         snprintf(at, sizeof at, "%s/%s", x->name, field[i].key);
         tr_golden_case(x->g, at, field_error(got, want, field[i].key, field[i].relative),
                        field[i].tolerance);

@@ -21,7 +21,6 @@ static const struct {
     {"F9/*/dpo*", "the DPO stage"},
     {"F9/*/orpo*", "the DPO stage"},
     {"F9/*/simpo*", "the DPO stage"},
-    {"F9/*/kto*", "the KTO stage"},
     {"F9/*/ppo*", "the PPO stage"},
     {"F10/*/group_advantages*", "critic-free advantages"},
     {"golden.json/dpo", "the DPO stage"},

@@ -115,6 +115,22 @@ static void command_lines_win_over_files(void **state)
     unload(&x);
 }
 
+static void kto_s_settings_reach_the_plan(void **state)
+{
+    (void)state;
+    struct given x;
+    struct tr_stage_options stage;
+    load(&x, "pref_beta: 0.3\npref_ftx: 0.5\nkto_chosen_weight: 1.5\nref_model: r\n",
+         (char *const[]){"stage=kto", NULL});
+    if (x.st != TR_OK) fail_msg("%s", x.err.text);
+    assert_int_equal(tr_options_stage(&x.o, &stage, NULL), TR_OK);
+    assert_int_equal(stage.stage, TR_KTO);
+    assert_true(stage.kto.beta == 0.3 && stage.kto.ftx == 0.5);
+    assert_true(stage.kto.desirable_weight == 1.5 && stage.kto.undesirable_weight == 1);
+    assert_string_equal(x.o.ppo.ref_model, "r");
+    unload(&x);
+}
+
 static void what_changes_nothing_is_noted_in_one_line(void **state)
 {
     (void)state;
@@ -178,6 +194,9 @@ static void mistakes_are_told_in_one_line(void **state)
         {"resume_from_checkpoint: 3\n", NULL, {"resume_from_checkpoint", "folder"}},
         {"roles: {rollout: {replicas: 2}}\n", NULL, {"roles", "rollout"}},
         {"roles: {policy: {threads: 0}}\n", NULL, {"threads", "1 to 1024"}},
+        {"pref_beta: 0\n", NULL, {"pref_beta", "a number", "0"}},
+        {"kto_rejected_weight: -1\n", NULL, {"kto_rejected_weight", "from 0", "-1"}},
+        {"roles: {policy: {}}\n", "stage=kto", {"roles", "kto", "later"}},
         {"seed: 1\nseed: 2\n", NULL, {"run.yaml", "line 7", "again"}},
         {"", "dataset=", {"dataset is missing"}},
         {"", "train_on_prompt=true", {NULL}},
@@ -310,6 +329,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(defaults_are_the_peer_s),
         cmocka_unit_test(command_lines_win_over_files),
+        cmocka_unit_test(kto_s_settings_reach_the_plan),
         cmocka_unit_test(what_changes_nothing_is_noted_in_one_line),
         cmocka_unit_test(mistakes_are_told_in_one_line),
         cmocka_unit_test(lora_by_default_is_refused_in_words),

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -200,6 +201,125 @@ static void a_stopped_run_goes_on_to_the_bit(void **state)
     }
 }
 
+/* The named entry of log_history, as text without what tells the time; malloc. */
+static char *log_text(const char *dir, size_t entry)
+{
+    json_t *doc = scratch_json(dir, "trainer_state.json");
+    json_t *e = json_array_get(json_object_get(doc, "log_history"), entry);
+    char *text = json_dumps(e, JSON_SORT_KEYS | JSON_REAL_PRECISION(17));
+    json_decref(doc);
+    assert_non_null(text);
+    return text;
+}
+
+/* kto's reference stays what it was, and so does a window of the log that the stop lies in. */
+static void kto_goes_on_to_the_bit(void **state)
+{
+    (void)state;
+    char start[SCRATCH_ROOM], whole[SCRATCH_ROOM], cut[SCRATCH_ROOM];
+    const char *const sft[] = {"stage", "sft", "max_steps", "2", NULL};
+    const char *const more[] = {"stage",
+                                "kto",
+                                "dataset",
+                                "marks",
+                                "model_name_or_path",
+                                start,
+                                "train_from_scratch",
+                                "false",
+                                "logging_steps",
+                                "4",
+                                "pref_ftx",
+                                "0.1",
+                                NULL};
+    const char *const again[] = {"stage",
+                                 "kto",
+                                 "dataset",
+                                 "marks",
+                                 "model_name_or_path",
+                                 start,
+                                 "train_from_scratch",
+                                 "false",
+                                 "logging_steps",
+                                 "4",
+                                 "pref_ftx",
+                                 "0.1",
+                                 "resume_from_checkpoint",
+                                 "true",
+                                 "gradient_accumulation_steps",
+                                 "2",
+                                 "per_device_train_batch_size",
+                                 "1",
+                                 NULL};
+    int fd[2];
+    struct trial a, b;
+    scratch_make(start);
+    scratch_make(whole);
+    scratch_make(cut);
+    assert_int_equal(pipe(fd), 0);
+    assert_int_equal(write(fd[1], "x", 1), 1);
+    run_well(&a, start, -1, sft);
+    run_well(&a, whole, -1, more);
+    run_well(&b, cut, fd[0], more);
+    assert_int_equal(b.outcome.step, 1);
+    run_well(&b, cut, -1, again);
+    assert_true(tr_digest_equal(&a.outcome.weights, &b.outcome.weights));
+    assert_true(tr_digest_equal(&a.outcome.state, &b.outcome.state));
+    char *one = log_text(whole, 0), *other = log_text(cut, 0);
+    assert_string_equal(one, other);
+    assert_non_null(strstr(one, "\"rewards/margins\""));
+    assert_non_null(strstr(one, "\"kl\""));
+    free(one);
+    free(other);
+    close(fd[0]);
+    close(fd[1]);
+    scratch_remove(start);
+    scratch_remove(whole);
+    scratch_remove(cut);
+}
+
+/* A reference of its own changes the run; one that does not fit, or none, is refused. */
+static void kto_s_reference_can_be_named(void **state)
+{
+    (void)state;
+    char start[SCRATCH_ROOM], other[SCRATCH_ROOM], out[SCRATCH_ROOM];
+    const char *const sft[] = {"stage", "sft", "max_steps", "2", NULL};
+    const char *const far[] = {"stage", "sft", "max_steps", "4", NULL};
+    const char *const kto[] = {"stage", "kto", "dataset", "marks", NULL};
+    struct trial a, b;
+    scratch_make(start);
+    scratch_make(other);
+    scratch_make(out);
+    run_well(&a, start, -1, sft);
+    run_well(&a, other, -1, far);
+    run(&a, out, -1, kto);
+    assert_int_equal(a.st, TR_BADARG);
+    assert_non_null(strstr(a.err.text, "set ref_model"));
+    for (int i = 0; i < 2; i++) {
+        const char *const named[] = {"stage",
+                                     "kto",
+                                     "dataset",
+                                     "marks",
+                                     "model_name_or_path",
+                                     start,
+                                     "train_from_scratch",
+                                     "false",
+                                     "overwrite_output_dir",
+                                     "true",
+                                     "ref_model",
+                                     i ? other : start,
+                                     NULL};
+        run_well(i ? &b : &a, out, -1, named);
+    }
+    assert_false(tr_digest_equal(&a.outcome.weights, &b.outcome.weights));
+    const char *const none[] = {"stage",     "kto",      "dataset", "marks",
+                                "ref_model", "/nowhere", NULL};
+    run(&a, out, -1, none);
+    assert_int_equal(a.st, TR_BADARG);
+    scratch_remove(start);
+    scratch_remove(other);
+    scratch_remove(out);
+}
+
 /* Puts a NaN at the end of the weights: the last element of model.norm.weight. */
 static void spoil(const char *dir)
 {
@@ -361,6 +481,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_run_leaves_what_the_peer_s_tools_read),
         cmocka_unit_test(a_stopped_run_goes_on_to_the_bit),
+        cmocka_unit_test(kto_goes_on_to_the_bit),
+        cmocka_unit_test(kto_s_reference_can_be_named),
         cmocka_unit_test(ten_steps_in_a_row_that_are_not_finite_stop_the_run),
         cmocka_unit_test(folders_in_use_are_not_written_over),
         cmocka_unit_test(checkpoints_of_another_run_are_refused_by_name),

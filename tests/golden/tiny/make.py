@@ -70,13 +70,16 @@ def main():
         "lines": {"file_name": "lines.jsonl", "columns": {"prompt": "text"}},
         "answers": {"file_name": "answers.json"},
         "pairs": {"file_name": "pairs.json", "ranking": True, "formatting": "sharegpt",
-                  "columns": {"messages": "conversations", "chosen": "chosen", "rejected": "rejected"}}})
+                  "columns": {"messages": "conversations", "chosen": "chosen", "rejected": "rejected"}},
+        "marks": {"file_name": "marks.json", "columns": {"prompt": "ask", "response": "answer", "kto_tag": "kind"}}})
     lines = [json.dumps({"text": f"{ask} {kind} {thing}"}) for ask, kind, thing in rows()]
     (HERE / "data/lines.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     save("data/answers.json", [{"instruction": ask, "input": "", "output": kind} for ask, kind, _ in rows()])
     save("data/pairs.json", [{"conversations": [{"from": "human", "value": ask}],
                               "chosen": {"from": "gpt", "value": kind},
                               "rejected": {"from": "gpt", "value": unkind}} for ask, kind, unkind in rows()])
+    save("data/marks.json", [{"ask": ask, "answer": unkind if i % 3 == 1 else kind, "kind": i % 3 != 1}
+                             for i, (ask, kind, unkind) in enumerate(rows())])
 
 
 if __name__ == "__main__":
