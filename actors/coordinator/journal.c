@@ -17,7 +17,6 @@
 
 enum {
     PAGE_BYTES = 4096,
-    LOG_PAGES = 16384, /* 64 MiB written ahead before they are folded into the file */
     LOG_BYTES = 64 << 20,
     CACHE_KIB = 16 * 1024,
 };
@@ -83,11 +82,17 @@ enum tr_status tr_journal_damaged(const struct tr_journal *j, const char *what,
 
 /* ---- statements ---- */
 
+enum tr_status tr_journal_whole(const struct tr_journal *j, struct tr_err *err)
+{
+    return j->broken ? tr_err_set(err, j->why.code, "%s", j->why.text) : TR_OK;
+}
+
 enum tr_status tr_journal_take(struct tr_journal *j, enum journal_sql id,
                                sqlite3_stmt **out, struct tr_err *err)
 {
     *out = NULL;
-    if (j->broken) return tr_err_set(err, j->why.code, "%s", j->why.text);
+    enum tr_status st = tr_journal_whole(j, err);
+    if (st != TR_OK) return st;
     if (!j->statement[id] &&
         sqlite3_prepare_v3(j->db, tr_journal_sql[id], -1, SQLITE_PREPARE_PERSISTENT,
                            &j->statement[id], NULL) != SQLITE_OK)
@@ -102,19 +107,25 @@ void tr_journal_reset(sqlite3_stmt *q)
     sqlite3_clear_bindings(q);
 }
 
-enum tr_status tr_journal_row(struct tr_journal *j, sqlite3_stmt *q, int bad,
-                              struct tr_err *err)
+static enum tr_status step(struct tr_journal *j, sqlite3_stmt *q, int bad,
+                           const char *doing, struct tr_err *err)
 {
     int rc = bad ? bad : sqlite3_step(q);
     if (rc == SQLITE_ROW) return TR_OK;
     if (rc == SQLITE_DONE) return TR_AGAIN;
-    return tr_journal_fail(j, sqlite3_stmt_readonly(q) ? "read" : "write", err);
+    return tr_journal_fail(j, doing, err);
+}
+
+enum tr_status tr_journal_row(struct tr_journal *j, sqlite3_stmt *q, int bad,
+                              struct tr_err *err)
+{
+    return step(j, q, bad, "read", err);
 }
 
 enum tr_status tr_journal_run(struct tr_journal *j, sqlite3_stmt *q, int bad,
                               struct tr_err *err)
 {
-    enum tr_status st = tr_journal_row(j, q, bad, err);
+    enum tr_status st = step(j, q, bad, "write", err);
     tr_journal_reset(q);
     return st == TR_AGAIN ? TR_OK : st;
 }
@@ -163,10 +174,33 @@ enum tr_status tr_journal_begin(struct tr_journal *j, struct tr_err *err)
     return TR_OK;
 }
 
+/* SQLite says how long the log is after each commit. */
+static int note_log(void *self, sqlite3 *db, const char *name, int pages)
+{
+    struct tr_journal *j = self;
+    (void)db;
+    (void)name;
+    j->log_pages = pages;
+    return SQLITE_OK;
+}
+
+/* The log goes into the file and is emptied at once: what a log holds is never older than the
+ * file, so a log that lost its end still tells a beginning of what happened. */
+static enum tr_status fold(struct tr_journal *j, struct tr_err *err)
+{
+    j->log_pages = 0;
+    if (sqlite3_wal_checkpoint_v2(j->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL) ==
+        SQLITE_OK)
+        return TR_OK;
+    return tr_journal_fail(j, "write", err);
+}
+
 enum tr_status tr_journal_flush(struct tr_journal *j, struct tr_err *err)
 {
     if (!j->broken && sqlite3_get_autocommit(j->db)) return TR_OK;
-    return run_plain(j, SQL_COMMIT, err);
+    enum tr_status st = run_plain(j, SQL_COMMIT, err);
+    if (st != TR_OK || j->log_pages * PAGE_BYTES < j->set.log_bytes) return st;
+    return fold(j, err);
 }
 
 static enum tr_status execute(struct tr_journal *j, const char *sql, struct tr_err *err)
@@ -395,9 +429,8 @@ static enum tr_status settle(struct tr_journal *j, struct tr_err *err)
     snprintf(
         sql, sizeof sql,
         "PRAGMA page_size = %d; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
-        "PRAGMA wal_autocheckpoint = %d; PRAGMA journal_size_limit = %d;"
-        "PRAGMA cache_size = -%d; PRAGMA temp_store = MEMORY;",
-        PAGE_BYTES, LOG_PAGES, LOG_BYTES, CACHE_KIB);
+        "PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -%d; PRAGMA temp_store = MEMORY;",
+        PAGE_BYTES, CACHE_KIB);
     int rc = sqlite3_exec(j->db, sql, NULL, NULL, NULL);
     if ((rc & 0xff) == SQLITE_BUSY) return tr_journal_in_use(j->path, err);
     if (rc != SQLITE_OK) return tr_journal_fail(j, "open", err);
@@ -408,8 +441,10 @@ static enum tr_status settle(struct tr_journal *j, struct tr_err *err)
     else if (strcmp(tr_journal_column_text(q, 0), "wal") != 0)
         st = tr_err_set(err, TR_IO, "%s: no log can be written beside it", j->path);
     sqlite3_finalize(q);
-    if (st == TR_OK) sqlite3_db_config(j->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
-    return st;
+    if (st != TR_OK) return st;
+    sqlite3_wal_hook(j->db, note_log, j);
+    sqlite3_db_config(j->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
+    return fold(j, err);
 }
 
 static enum tr_status open_steps(struct tr_journal *j,
@@ -440,6 +475,7 @@ enum tr_status tr_journal_make(const char *path, const struct tr_journal_setting
     if (set) j->set = *set;
     if (j->set.events <= 0) j->set.events = 100000;
     if (j->set.busy_ms <= 0) j->set.busy_ms = 3000;
+    if (j->set.log_bytes <= 0) j->set.log_bytes = LOG_BYTES;
     if (!j->set.now) j->set.now = system_now;
     for (int i = 0; i < 2; i++) {
         tr_buf_init(&j->packed[i], JOURNAL_BLOB);

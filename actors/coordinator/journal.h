@@ -50,7 +50,8 @@ struct tr_journal_meta {
 struct tr_journal_settings { /* zeroes are fine */
     int64_t events;          /* the last ones that are kept; 0: 100,000 */
     int64_t busy_ms;         /* to wait for a reader that has the file; 0: 3000 */
-    double (*now)(void);     /* seconds since 1970; NULL: the system's clock */
+    int64_t log_bytes; /* written ahead before they are folded into the file; 0: 64 MiB */
+    double (*now)(void); /* seconds since 1970; NULL: the system's clock */
 };
 
 /* Opens path for the coordinator alone. `fresh`: makes the file, with this, when it is not there or

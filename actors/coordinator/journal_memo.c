@@ -216,8 +216,11 @@ static enum tr_status next_learn(void *self, enum tr_role role,
     if (st == TR_OK &&
         !(tr_journal_column_digest(q, 1, &id) && tr_journal_column_digest(q, 2, answer)))
         st = tr_journal_damaged(j, "a learn unit", err);
-    if (st == TR_OK && tr_unit_from(&id, &content, unit, err) != TR_OK)
+    if (st == TR_OK && (tr_unit_from(&id, &content, unit, err) != TR_OK ||
+                        !tr_digests_hold(&unit->needs, lineage))) {
+        tr_unit_fini(unit);
         st = tr_journal_damaged(j, "a learn unit", err);
+    }
     tr_content_fini(&content);
     tr_journal_reset(q);
     return st;

@@ -30,7 +30,8 @@ struct tr_journal {
     int lock;    /* of a reader: a descriptor that keeps coordinators out; else -1 */
     bool broken; /* something failed; `why` says what */
     struct tr_err why;
-    bool stepped; /* there is a last step */
+    int64_t log_pages; /* written ahead */
+    bool stepped;      /* there is a last step */
     int64_t last_step;
     struct tr_hash *hash;
     struct tr_buf packed[2]; /* a content on its way in */
@@ -47,6 +48,8 @@ enum tr_status tr_journal_fail(struct tr_journal *j, const char *doing,
 /* What was read is not what was written. */
 enum tr_status tr_journal_damaged(const struct tr_journal *j, const char *what,
                                   struct tr_err *err);
+/* What failed before, if something did. */
+enum tr_status tr_journal_whole(const struct tr_journal *j, struct tr_err *err);
 /* A statement, ready to be bound. */
 enum tr_status tr_journal_take(struct tr_journal *j, enum journal_sql id,
                                sqlite3_stmt **out, struct tr_err *err);

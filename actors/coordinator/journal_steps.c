@@ -249,7 +249,8 @@ enum tr_status tr_journal_commit(struct tr_journal *j, const struct tr_journal_s
 {
     struct tr_journal_step s = *step;
     s.at = j->set.now();
-    enum tr_status st = check_step(j, &s, err);
+    enum tr_status st = tr_journal_whole(j, err);
+    if (st == TR_OK) st = check_step(j, &s, err);
     if (st == TR_OK) st = check_rollouts(j, rollout, n, err);
     if (st == TR_OK) st = tr_journal_begin(j, err);
     if (st == TR_OK) st = put_step(j, &s, n, err);
