@@ -31,7 +31,7 @@ enum tr_status tr_actor_open(enum tr_role role, const struct tr_role_start *star
     struct tr_actor *a = calloc(1, sizeof *a);
     *out = NULL;
     if (!a) return tr_err_set(err, TR_NOMEM, "an actor");
-    a->ops = tr_role_ops(role);
+    a->ops = tr_role_ops(role, start->rule != NULL);
     a->ex = start->ex;
     enum tr_status st = a->ops->open(start, &a->self, err);
     if (st != TR_OK) {
@@ -69,8 +69,9 @@ struct tr_hello tr_actor_hello(const struct tr_actor *a)
         if (!tr_digests_hold(&a->leaving, &all.at[i]))
             h.holds.at[h.holds.n++] = all.at[i];
     snprintf(h.isa, sizeof h.isa, "%s", tr_exec_isa(a->ex));
-    snprintf(h.math, sizeof h.math, "%s",
-             a->ex->math == TR_MATH_EXACT ? "exact" : "openblas");
+    if (!a->ops->any_math)
+        snprintf(h.math, sizeof h.math, "%s",
+                 a->ex->math == TR_MATH_EXACT ? "exact" : "openblas");
     return h;
 }
 

@@ -1,11 +1,11 @@
 #include "actors/role.h"
 
-const struct tr_role_ops *tr_role_ops(enum tr_role role)
+const struct tr_role_ops *tr_role_ops(enum tr_role role, bool rule)
 {
     static const struct tr_role_ops *const table[TR_ROLES] = {
         &tr_policy_role, &tr_rollout_role, &tr_reference_role, &tr_reward_role,
         &tr_critic_role};
-    return table[role];
+    return role == TR_ROLE_REWARD && rule ? &tr_rule_role : table[role];
 }
 
 enum tr_status tr_role_lacks(const struct tr_digest *digest, struct tr_err *err)

@@ -18,6 +18,7 @@
 #include "proto/unit.h"
 
 struct tr_learner;
+struct tr_rule_start;
 struct tr_source;
 
 struct tr_role_start {
@@ -37,11 +38,13 @@ struct tr_role_start {
     const char *weights;   /* where packed weights are put for others, or NULL: nowhere */
     struct tr_source *source; /* shared: gives weights to who asks; or NULL */
     int64_t keep;             /* how many versions a learner leaves there; 0: three */
+    const struct tr_rule_start *rule; /* a reward that has no model; or NULL */
 };
 
 struct tr_role_ops {
     enum tr_role role;
     int64_t credits; /* units it wants in hand at a time */
+    bool any_math;   /* it computes the same whatever the company's math is */
     enum tr_status (*open)(const struct tr_role_start *start, void **self,
                            struct tr_err *err);
     void (*close)(void *self);
@@ -66,11 +69,11 @@ struct tr_role_ops {
     bool (*offer)(void *self, struct tr_offer *out);
 };
 
-/* One row for each enum tr_role. */
-const struct tr_role_ops *tr_role_ops(enum tr_role role);
+/* One row for each enum tr_role, and one for a reward that is a rule. */
+const struct tr_role_ops *tr_role_ops(enum tr_role role, bool rule);
 
 extern const struct tr_role_ops tr_policy_role, tr_rollout_role, tr_reference_role,
-    tr_reward_role, tr_critic_role;
+    tr_reward_role, tr_rule_role, tr_critic_role;
 
 /* The digests of a unit are all among those held; TR_STALE names what is missing. */
 enum tr_status tr_role_check(const struct tr_unit *unit, const struct tr_digests *holds,

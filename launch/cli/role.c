@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "actors/checkpoint.h"
+#include "actors/rule.h"
 #include "actors/shelf.h"
 #include "actors/skeleton.h"
 #include "actors/source.h"
@@ -25,10 +26,28 @@ struct wish {
     const char *model, *checkpoint;
     bool from_scratch, value_head, no_lm_head, bf16, recompute;
     int64_t max_tokens, max_sequences, pages;
+    /* a reward that has none */
+    const char *rule;
+    struct tr_rule_start parameters;
     /* weights that change */
     const char *weights, *source;
     int64_t keep;
 };
+
+static enum tr_status check_rule(struct wish *w, struct tr_err *err)
+{
+    int kind = tr_rule_of(w->rule);
+    if (w->role != TR_ROLE_REWARD)
+        return tr_err_set(err, TR_BADARG, "--rule: only a reward is one");
+    if (kind < 0)
+        return tr_err_set(err, TR_BADARG, "--rule: expected length or regex, found %s",
+                          w->rule);
+    w->parameters.kind = (enum tr_rule_kind)kind;
+    if (kind != TR_RULE_REGEX && (w->parameters.pattern || w->parameters.tokenizer))
+        return tr_err_set(err, TR_BADARG,
+                          "--pattern and --tokenizer: only a regex has them");
+    return TR_OK;
+}
 
 static enum tr_status check(struct wish *w, struct tr_err *err)
 {
@@ -39,8 +58,11 @@ static enum tr_status check(struct wish *w, struct tr_err *err)
     w->role = (enum tr_role)role;
     if (!w->join)
         return tr_err_set(err, TR_BADARG, "--join: the coordinator's address is missing");
-    if (w->skeleton == (w->model != NULL))
-        return tr_err_set(err, TR_BADARG, "which model: --model DIR or --skeleton?");
+    if (w->skeleton + (w->model != NULL) + (w->rule != NULL) != 1)
+        return tr_err_set(err, TR_BADARG, "which model: --model DIR or --skeleton%s?",
+                          w->role == TR_ROLE_REWARD ? ", or --rule NAME" : "");
+    enum tr_status st = w->rule ? check_rule(w, err) : TR_OK;
+    if (st != TR_OK) return st;
     if (strcmp(w->math, "exact") != 0 && strcmp(w->math, "openblas") != 0)
         return tr_err_set(err, TR_BADARG, "--math: expected exact or openblas, found %s",
                           w->math);
@@ -72,6 +94,13 @@ static enum tr_status parse(int argc, char **argv, struct wish *w, struct tr_err
         {"max-tokens", TR_FLAG_INT, &w->max_tokens, 1, 1 << 26},
         {"max-sequences", TR_FLAG_INT, &w->max_sequences, 1, 1 << 20},
         {"pages", TR_FLAG_INT, &w->pages, 1, 1 << 26},
+        {"rule", TR_FLAG_TEXT, &w->rule, 0, 0},
+        {"target", TR_FLAG_REAL, &w->parameters.target, 0, 1 << 24},
+        {"scale", TR_FLAG_REAL, &w->parameters.scale, 1e-6, 1e9},
+        {"pattern", TR_FLAG_TEXT, &w->parameters.pattern, 0, 0},
+        {"tokenizer", TR_FLAG_TEXT, &w->parameters.tokenizer, 0, 0},
+        {"hit", TR_FLAG_REAL, &w->parameters.hit, -1e9, 1e9},
+        {"miss", TR_FLAG_REAL, &w->parameters.miss, -1e9, 1e9},
         {"weights", TR_FLAG_TEXT, &w->weights, 0, 0},
         {"source", TR_FLAG_TEXT, &w->source, 0, 0},
         {"keep", TR_FLAG_INT, &w->keep, 1, TR_SHELF_MODELS - 1},
@@ -84,6 +113,7 @@ static enum tr_status parse(int argc, char **argv, struct wish *w, struct tr_err
                        .max_tokens = 2048,
                        .max_sequences = 32,
                        .pages = 1024,
+                       .parameters = {.scale = 100, .hit = 1},
                        .keep = 3};
     enum tr_status st = tr_flags_read(flag, sizeof flag / sizeof *flag, argc, argv,
                                       &w->word, 1, &words, err);
@@ -190,6 +220,7 @@ static enum tr_status serve_model(const struct wish *w, const struct tr_exec *ex
         .max_tokens = w->max_tokens,
         .max_sequences = w->max_sequences,
         .pages = w->pages,
+        .rule = w->rule ? &w->parameters : NULL,
     };
     struct tr_digest lineage;
     bool placed = false;
