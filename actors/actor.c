@@ -80,6 +80,7 @@ struct tr_progress tr_actor_progress(const struct tr_actor *a)
     struct tr_progress p = {
         .in_hand = {.n = a->n < TR_DIGESTS_MAX ? a->n : TR_DIGESTS_MAX}};
     for (int64_t i = 0; i < p.in_hand.n; i++) p.in_hand.at[i] = a->held[i].unit.id;
+    if (a->ops->tokens) p.tokens = a->ops->tokens(a->self);
     return p;
 }
 

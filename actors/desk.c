@@ -141,7 +141,8 @@ static void *work(void *desk)
         struct tr_err none = {.code = TR_OK};
         while (next_item(d, &item, &stop)) hear(d, &item);
         if (stop || !tr_actor_busy(d->actor)) continue;
-        if (tr_actor_work(d->actor, &m) == TR_OK) publish(d, &m, &none);
+        bool answered = tr_actor_work(d->actor, &m) == TR_OK;
+        publish(d, answered ? &m : NULL, &none);
     }
     pthread_mutex_lock(&d->lock);
     d->ended = true;

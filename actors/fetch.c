@@ -30,13 +30,15 @@ struct fetch {
     bool listed;  /* chunk is right */
     double heard; /* when this source last sent anything */
     double good;  /* ... something good */
+    bool up;      /* it has been there */
+    double away;  /* since when it is not there any more */
     int faults;   /* of this source */
 };
 
 struct tr_fetch_set tr_fetch_defaults(const struct tr_keys *keys)
 {
     return (struct tr_fetch_set){
-        .keys = keys, .retry_seconds = 5, .silence_seconds = 30, .window = 6};
+        .keys = keys, .retry_seconds = 5, .silence_seconds = 20, .window = 6};
 }
 
 enum tr_status tr_fetcher_create(const struct tr_fetch_set *set, struct tr_fetcher **out,
@@ -193,18 +195,33 @@ static enum tr_status call(struct tr_fetcher *f, const char *address, struct tr_
     return st;
 }
 
+/* It was there and is not any more, for a while now. */
+static bool hung_up(struct fetch *x)
+{
+    static const double grace_seconds = 1;
+    double now = tr_clock_seconds();
+    bool up = tr_wire_up(x->f->wire);
+    if (up) x->up = true;
+    if (up || !x->up) x->away = now;
+    return now > x->away + grace_seconds;
+}
+
 static enum tr_status from_source(struct fetch *x, const char *address,
                                   struct tr_err *err)
 {
     enum tr_status st = call(x->f, address, err);
     ask_anew(x, tr_clock_seconds());
-    x->good = x->heard;
+    x->good = x->away = x->heard;
+    x->up = false;
     x->faults = 0;
     while (st == TR_OK && (!x->listed || x->got < x->n)) {
         st = ask_some(x, err);
         if (st == TR_OK) st = listen_some(x, err);
         if (st == TR_OK && atomic_load(x->stop))
             st = tr_err_set(err, TR_GONE, "not wanted any more");
+        if (st == TR_OK && hung_up(x))
+            st = tr_err_set(err, TR_GONE, "is gone, %lld of %lld chunks had come",
+                            (long long)x->got, (long long)x->n);
         if (st == TR_OK && tr_clock_seconds() > x->good + x->f->set.silence_seconds)
             st =
                 tr_err_set(err, TR_GONE, "nothing of use for %.0f s, %lld of %lld chunks",

@@ -9,8 +9,8 @@
  *
  * Invariants.
  *   1. Nothing is put into the weights that is not, by SHA-256, what the wanted digest covers.
- *   2. A source that sends nothing good for `silence_seconds`, or wrong bytes several times, is
- *      given up; with the last one the fetch ends with TR_GONE. Nothing waits longer.
+ *   2. A source that sends nothing good for `silence_seconds`, goes away, or sends wrong bytes several
+ *      times is given up; with the last one the fetch ends with TR_GONE. Nothing waits longer.
  *   3. A chunk that does not come is asked for again. */
 #ifndef TR_ACTORS_FETCH_H
 #define TR_ACTORS_FETCH_H
@@ -27,7 +27,7 @@ struct tr_fetch_set {
     int64_t window; /* chunks in flight */
 };
 
-/* 5 s, 30 s, 6 chunks. */
+/* 5 s, 20 s, 6 chunks. */
 struct tr_fetch_set tr_fetch_defaults(const struct tr_keys *keys);
 
 /* Keeps the connection to the last source, for the next fetch. Belongs to one thread. */

@@ -174,6 +174,8 @@ static void load_one(struct tr_loader *l, const struct tr_load *load)
                                     .fetcher = l->fetcher,
                                     .stop = &l->cancel};
     enum tr_status st = tr_load_model(&set, load, &model, &why);
+    /* Under the lock: a drop comes to the desk after this or is seen here. */
+    pthread_mutex_lock(&l->lock);
     if (atomic_load(&l->cancel)) {
         if (st == TR_OK) tr_model_close(&model);
         st = tr_err_set(&why, TR_GONE, "dropped while it was loaded");
@@ -185,6 +187,7 @@ static void load_one(struct tr_loader *l, const struct tr_load *load)
     else
         snprintf(said.text, sizeof said.text, "%s", why.text);
     tr_desk_adopt(l->desk, &said, &model);
+    pthread_mutex_unlock(&l->lock);
 }
 
 static void *run(void *loader)

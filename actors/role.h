@@ -56,6 +56,8 @@ struct tr_role_ops {
     /* TR_AGAIN while the unit needs more steps; afterwards the unit is forgotten. */
     enum tr_status (*finish)(void *self, const struct tr_unit *unit,
                              struct tr_content *out, struct tr_err *err);
+    /* Tokens made since open; NULL: not counted. */
+    int64_t (*tokens)(const void *self);
     /* Nobody waits for its answer any more. */
     void (*abandon)(void *self, const struct tr_unit *unit);
 

@@ -35,6 +35,7 @@ struct rollout {
     const struct tr_model
         *present; /* on the shelf: whose weights the generator has, or NULL */
     struct tr_generator *generator; /* owns */
+    int64_t tokens_before;          /* of generators before this one */
     struct tr_arch arch;            /* of the generator */
     struct tr_source *source;       /* shared, or NULL */
     struct tr_digests unsaid;       /* came over the wire, not offered to others yet */
@@ -75,6 +76,8 @@ static enum tr_status turn_to(struct rollout *r, const struct tr_model *m,
     if (r->generator && memcmp(&r->arch, &m->arch, sizeof r->arch) == 0) {
         tr_generator_use(r->generator, m->weights);
     } else {
+        if (r->generator)
+            r->tokens_before += tr_generator_counts(r->generator).answer_tokens;
         tr_generator_destroy(r->generator);
         r->generator = NULL;
         enum tr_status st =
@@ -376,6 +379,13 @@ static void abandon(void *self, const struct tr_unit *unit)
     if (job) end_job(r, job);
 }
 
+static int64_t tokens(const void *self)
+{
+    const struct rollout *r = self;
+    int64_t now = r->generator ? tr_generator_counts(r->generator).answer_tokens : 0;
+    return r->tokens_before + now;
+}
+
 const struct tr_role_ops tr_rollout_role = {
     .role = TR_ROLE_ROLLOUT,
     .credits = 32,
@@ -385,6 +395,7 @@ const struct tr_role_ops tr_rollout_role = {
     .begin = begin,
     .advance = advance,
     .finish = finish,
+    .tokens = tokens,
     .abandon = abandon,
     .shape = shape,
     .adopt = adopt,

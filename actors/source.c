@@ -71,8 +71,9 @@ static enum tr_status give_next(struct tr_source *s, struct ask *a)
     enum tr_status st = make_chunk(s, &a->get, &m, NULL);
     pthread_mutex_unlock(&s->lock);
     if (st != TR_OK) return st;
-    st = tr_wire_send(s->wire, a->peer, &m, NULL);
-    if (st == TR_OK && m.as.chunk.of == 0) a->get.count = 0; /* said once is enough */
+    bool held = m.as.chunk.of > 0;
+    st = tr_wire_give(s->wire, a->peer, &m, NULL);
+    if (st == TR_OK && !held) a->get.count = 0; /* said once is enough */
     tr_message_fini(&m);
     return st;
 }

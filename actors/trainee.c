@@ -6,6 +6,7 @@
 #include "actors/checkpoint.h"
 #include "actors/source.h"
 #include "core/base/file.h"
+#include "core/model/packed_dir.h"
 
 static enum tr_status open_learner(struct tr_trainee *t,
                                    const struct tr_role_start *start, bool lm_head,
@@ -101,6 +102,7 @@ enum tr_status tr_trainee_open(const struct tr_role_start *start, bool lm_head,
     t->source = start->source;
     snprintf(t->place, sizeof t->place, "%s", start->weights ? start->weights : "");
     t->keep = start->keep > 0 && start->keep < TR_SHELF_MODELS ? start->keep : 3;
+    if (t->publishes && t->place[0]) tr_packed_dir_prune(t->place, t->keep);
     enum tr_status st = open_learner(t, start, lm_head, value_head, err);
     if (st == TR_OK) st = need_digest(t, err);
     if (st == TR_OK) st = publish(t, err);

@@ -15,7 +15,8 @@
 static const double hello_seconds = 1;    /* between two hellos */
 static const double progress_seconds = 1; /* between two signs of life */
 static const double quiet_seconds = 30;   /* then the coordinator may be gone */
-static const double look_seconds = 0.2;   /* the longest wait */
+static const double cut_seconds = 1;    /* without a connection; then it is looked for */
+static const double look_seconds = 0.2; /* the longest wait */
 
 enum { OFFERS = 8 }; /* remembered, to be said again */
 
@@ -33,6 +34,7 @@ struct running {
     double apart;   /* since when it is not joined */
     double greeted; /* when hello was last sent */
     double heard;   /* when the coordinator last spoke */
+    double up;      /* when the wire was last connected */
     double said;    /* when progress was last sent */
 };
 
@@ -67,9 +69,12 @@ static enum tr_status say_surely(struct running *r, const struct tr_message *m,
     return st;
 }
 
+/* One hello waits for a connection; more would all arrive at once. */
 static enum tr_status greet(struct running *r, struct tr_err *err)
 {
     double now = tr_clock_seconds();
+    bool up = tr_wire_up(r->wire);
+    if (r->greeted > 0 && !up) return TR_OK;
     if (now < r->greeted + hello_seconds) return TR_OK;
     struct tr_message m = {.say = TR_SAY_HELLO, .as.hello = r->hello};
     m.as.hello.holds = tr_desk_holds(r->desk);
@@ -167,6 +172,7 @@ static enum tr_status hear_welcome(struct running *r, const struct tr_welcome *w
     if (r->joined) return TR_OK;
     tr_log_info(r->log, "joined %s%s", r->set->address, w->idle ? ", idle for now" : "");
     r->joined = true;
+    r->up = tr_clock_seconds();
     r->said = 0;
     tr_wire_watch(r->wire, tr_desk_fd(r->desk));
     enum tr_status st = say_progress(r, err);
@@ -221,11 +227,27 @@ static enum tr_status say_bye(struct running *r, struct tr_err *err)
     return say(r, &m, err);
 }
 
+/* Without a connection nothing is said: it would wait and then come before hello. */
+static bool is_cut(struct running *r)
+{
+    double now = tr_clock_seconds();
+    if (tr_wire_up(r->wire)) {
+        r->up = now;
+        return false;
+    }
+    if (now > r->up + cut_seconds) {
+        tr_log_warn(r->log, "%s is gone", r->set->address);
+        part(r);
+    }
+    return true;
+}
+
 static enum tr_status while_joined(struct running *r, struct tr_err *err)
 {
     double quiet = r->set->quiet_seconds > 0 ? r->set->quiet_seconds : quiet_seconds;
     bool halted =
         tr_desk_halted(r->desk); /* before: then all it made is there to be said */
+    if (is_cut(r)) return TR_OK;
     enum tr_status st = say_answers(r, err);
     if (st == TR_OK) st = say_progress(r, err);
     if (st != TR_OK) return st;
@@ -263,7 +285,10 @@ static enum tr_status open_desk(struct running *r, struct tr_err *err)
     r->hello = tr_actor_hello(r->actor);
     r->hello.incarnation = incarnation();
     r->hello.swap = r->set->swap;
-    tr_host_id(r->hello.host);
+    if (r->set->host)
+        snprintf(r->hello.host, sizeof r->hello.host, "%s", r->set->host);
+    else
+        tr_host_id(r->hello.host);
     snprintf(r->hello.instance, sizeof r->hello.instance, "%s", r->set->instance);
     snprintf(r->hello.slot, sizeof r->hello.slot, "%s", r->set->slot ? r->set->slot : "");
     set.math = tr_actor_exec(r->actor)->math;

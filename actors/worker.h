@@ -9,7 +9,7 @@
  *     apart   says hello again and again; answers wait
  *       |  welcome: says what is in hand, then what it offered before
  *     joined  says answers, offers, progress
- *       |  `who`, or nothing heard for 30 s
+ *       |  `who`, the connection is cut, or nothing heard for 30 s
  *     apart   ... and so on, for `join_seconds` at most
  *
  * Units in hand are worked on in either. So a coordinator that is started anew at the same address
@@ -33,6 +33,8 @@ struct tr_worker {
     const char *slot;     /* which of several rewards, or NULL */
     bool swap;            /* its weights should take the place of the present ones */
     const struct tr_keys *keys; /* borrows; NULL: none, on this host */
+    const char
+        *host; /* equal where the same files are seen; NULL: core/base/host.h says */
     const char *place; /* the folder for packed weights that are fetched, or NULL */
     double join_seconds;
     double quiet_seconds; /* without a word from the coordinator; 0: 30 */

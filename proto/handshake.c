@@ -17,7 +17,8 @@ enum tr_status tr_handshake_open(void *context, void *watched, struct tr_handsha
     int zero = 0; /* no limit: a full queue would stop ZeroMQ's own thread */
     int events = ZMQ_EVENT_CONNECTED | ZMQ_EVENT_HANDSHAKE_SUCCEEDED |
                  ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |
-                 ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH;
+                 ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH |
+                 ZMQ_EVENT_DISCONNECTED;
     *out = (struct tr_handshake){0};
     if (zmq_socket_monitor(watched, place, events) == 0)
         out->socket = zmq_socket(context, ZMQ_PAIR);
@@ -85,6 +86,8 @@ enum tr_status tr_handshake_look(struct tr_handshake *h, const char *place, bool
     while (st == TR_OK && next(h->socket, &event, &value)) {
         if (event == ZMQ_EVENT_CONNECTED) h->connected = tr_clock_seconds();
         if (event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED) h->hung_up = 0;
+        if (event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED) h->up = true;
+        if (event == ZMQ_EVENT_DISCONNECTED) h->up = false;
         if (event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH) st = refused(place, value, err);
         if (event == ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL)
             st = misunderstood(place, value, keys, err);

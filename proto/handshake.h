@@ -1,4 +1,4 @@
-/* handshake.h - whether a joined wire is let in, and if not, why.
+/* handshake.h - whether a joined wire is let in, and if not, why; whether it is up.
  *
  * What it is for. ZeroMQ reports nothing to a DEALER whose key is not admitted: it only stays silent.
  * But it tells a monitor what became of each handshake, and that can be put into words.
@@ -19,6 +19,7 @@ struct tr_handshake {
     void *socket;     /* owns; for zmq_poll: something happened */
     double connected; /* clock of the last connection */
     int hung_up;      /* in a row */
+    bool up;          /* shaken hands, and not parted since */
 };
 
 /* Before the socket connects. */

@@ -200,6 +200,11 @@ enum tr_status tr_wire_join(const char *address, const struct tr_keys *keys,
     return st;
 }
 
+bool tr_wire_up(const struct tr_wire *w)
+{
+    return w->handshake.up;
+}
+
 void tr_wire_watch(struct tr_wire *w, int fd)
 {
     w->watched = fd;

@@ -61,6 +61,10 @@ enum tr_status tr_wire_receive(struct tr_wire *w, double timeout_seconds, int64_
 /* From now on receive also ends, with TR_AGAIN, when this descriptor can be read; -1: none. */
 void tr_wire_watch(struct tr_wire *w, int fd);
 
+/* Of a joined wire: it is connected, as far as the last receive saw. What is sent while it is not waits
+ * until it is. */
+bool tr_wire_up(const struct tr_wire *w);
+
 /* What a peer's key is for: enum tr_role or TR_KEY_ADMIN; -1 without keys, or for no peer. */
 int tr_wire_role(const struct tr_wire *w, int64_t peer);
 /* This peer should not lose its place to strangers | it will not be heard or told any more. */

@@ -75,8 +75,12 @@ enum tr_status tr_core_retire(struct tr_core *c, int64_t post,
             c->want[i].open = false;
     for (int64_t i = 0; i < c->workers && st == TR_OK; i++) {
         struct worker *w = &c->worker[i];
-        if (!w->here || w->post != post || !tr_digests_hold(&w->hello.holds, digest))
+        const struct want *n = w->loading >= 0 ? &c->want[w->loading] : NULL;
+        bool loads = n && n->known && tr_digest_equal(&n->digest, digest);
+        if (!w->here || w->post != post ||
+            (!loads && !tr_digests_hold(&w->hello.holds, digest)))
             continue;
+        if (loads) w->loading = -1; /* what it says of that is not waited for */
         if (!tr_core_is_learner(c->post[post].role)) let_go(&w->hello.holds, digest);
         st = tr_core_send(c, w->peer, &m, err);
     }
@@ -185,6 +189,12 @@ static enum tr_status refused(struct tr_core *c, struct worker *w, struct want *
     return tr_core_say(c, err, "%s could not load: %s", w->hello.instance, why);
 }
 
+static bool is_zero(const struct tr_digest *d)
+{
+    const struct tr_digest zero = {{0}};
+    return tr_digest_equal(d, &zero);
+}
+
 enum tr_status tr_core_hear_loaded(struct tr_core *c, int64_t at,
                                    const struct tr_loaded *l, struct tr_err *err)
 {
@@ -193,10 +203,10 @@ enum tr_status tr_core_hear_loaded(struct tr_core *c, int64_t at,
     if (w->loading < 0)
         return l->ok ? TR_OK : tr_core_say(c, err, "%s: %s", w->hello.instance, l->text);
     struct want *n = &c->want[w->loading];
+    if (n->known && !is_zero(&l->digest) && !tr_digest_equal(&n->digest, &l->digest))
+        return TR_OK; /* of a load that was given up meanwhile */
     w->loading = -1;
     if (!l->ok) return refused(c, w, n, l->text, err);
-    if (n->known && !tr_digest_equal(&n->digest, &l->digest))
-        return refused(c, w, n, "its folder holds other weights", err);
     n->digest = l->digest;
     n->known = true;
     if (lacks(w, n) && w->hello.holds.n < TR_DIGESTS_MAX)

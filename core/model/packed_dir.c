@@ -126,6 +126,41 @@ enum tr_status tr_packed_dir_open(const char *path, struct tr_packed_dir **out,
     return TR_OK;
 }
 
+/* The oldest file of packed weights, if there are more than `keep`. */
+static bool find_oldest(const char *dir, int64_t keep, char oldest[TR_PACKED_PATH])
+{
+    static const char ending[] = ".weights";
+    char path[TR_PACKED_PATH];
+    struct timespec first = {0};
+    struct stat sb;
+    int64_t n = 0;
+    struct dirent *e = NULL;
+    DIR *d = opendir(dir);
+    if (!d) return false;
+    while ((e = readdir(d))) { // NOLINT(concurrency-mt-unsafe): d is ours
+        size_t size = strlen(e->d_name);
+        if (size < sizeof ending || strcmp(e->d_name + size + 1 - sizeof ending, ending))
+            continue;
+        if (tr_path_join(path, sizeof path, dir, e->d_name, NULL) != TR_OK ||
+            lstat(path, &sb) != 0)
+            continue;
+        bool older =
+            sb.st_mtim.tv_sec < first.tv_sec ||
+            (sb.st_mtim.tv_sec == first.tv_sec && sb.st_mtim.tv_nsec < first.tv_nsec);
+        if (n++ > 0 && !older) continue;
+        first = sb.st_mtim;
+        snprintf(oldest, TR_PACKED_PATH, "%s", path);
+    }
+    closedir(d);
+    return n > keep;
+}
+
+void tr_packed_dir_prune(const char *path, int64_t keep)
+{
+    char oldest[TR_PACKED_PATH];
+    while (find_oldest(path, keep, oldest) && unlink(oldest) == 0) continue;
+}
+
 const char *tr_packed_dir_path(const struct tr_packed_dir *d)
 {
     return d->path;

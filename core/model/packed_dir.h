@@ -32,6 +32,8 @@ enum tr_status tr_packed_dir_choose(const char *shared, const char *run,
 enum tr_status tr_packed_dir_open(const char *path, struct tr_packed_dir **out,
                                   struct tr_err *err);
 const char *tr_packed_dir_path(const struct tr_packed_dir *d); /* borrowed until close */
+/* For one who publishes and was killed before: of the files that are there the newest `keep` stay. */
+void tr_packed_dir_prune(const char *path, int64_t keep);
 void tr_packed_dir_close(struct tr_packed_dir *d);
 
 /* Removes the folders of this user's runs under `shared` that nobody uses. */

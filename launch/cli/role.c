@@ -30,7 +30,7 @@ struct wish {
     const char *rule;
     struct tr_rule_start parameters;
     /* weights that change */
-    const char *weights, *source;
+    const char *weights, *source, *host;
     int64_t keep;
 };
 
@@ -103,6 +103,7 @@ static enum tr_status parse(int argc, char **argv, struct wish *w, struct tr_err
         {"miss", TR_FLAG_REAL, &w->parameters.miss, -1e9, 1e9},
         {"weights", TR_FLAG_TEXT, &w->weights, 0, 0},
         {"source", TR_FLAG_TEXT, &w->source, 0, 0},
+        {"host", TR_FLAG_TEXT, &w->host, 0, 0},
         {"keep", TR_FLAG_INT, &w->keep, 1, TR_SHELF_MODELS - 1},
     };
     int words = 0;
@@ -189,6 +190,7 @@ static enum tr_status work_for(const struct wish *w, struct tr_role_start *start
     struct tr_worker worker = {.address = w->join,
                                .keys = w->keys ? &keys : NULL,
                                .place = w->weights,
+                               .host = w->host,
                                .instance = log->name,
                                .slot = w->slot,
                                .swap = w->swap,

@@ -162,6 +162,7 @@ static void fetch_ipc(struct bench *b)
     char address[64];
     snprintf(address, sizeof address, "ipc:///tmp/bench-weights-%ld", (long)getpid());
     fetch_from(b, address);
+    unlink(address + strlen("ipc://"));
 }
 
 static void fetch_tcp(struct bench *b)

@@ -440,6 +440,41 @@ static void wanted_weights_are_loaded_and_retired(void **state)
     close_scene(&s);
 }
 
+/* A version is retired while a slow worker still loads it: it is told to drop it, and what it says of it
+ * is not taken for the next one. */
+static void a_load_that_was_given_up_is_nobody_elses(void **state)
+{
+    (void)state;
+    struct scene s;
+    int64_t want = -1;
+    struct tr_digest old = named("old"), next = named("next");
+    open_scene(&s, 8, 2);
+    hello(&s, 0, TR_ROLE_REWARD, "r");
+    hello(&s, 1, TR_ROLE_REWARD, "r");
+    assert_int_equal(tr_core_want(s.core, s.post, &old, "F", &want, NULL), TR_OK);
+    assert_int_equal(tr_core_tick(s.core, 1, NULL), TR_OK);
+    look(&s);
+    assert_int_equal(tr_core_retire(s.core, s.post, &old, NULL), TR_OK);
+    look(&s);
+    assert_int_equal(s.drops[0], 1);
+    assert_int_equal(tr_core_want(s.core, s.post, &next, "F", &want, NULL), TR_OK);
+    assert_int_equal(tr_core_tick(s.core, 1, NULL), TR_OK);
+    look(&s);
+    assert_int_equal(s.loads[0], 2);
+    struct tr_message late = {.say = TR_SAY_LOADED,
+                              .as.loaded = {.digest = old, .text = "dropped"}};
+    tell(&s, 0, &late);
+    late.as.loaded.ok = true;
+    tell(&s, 0, &late);
+    assert_int_equal(tr_core_supplied(s.core, want).refused, 0);
+    assert_int_equal(tr_core_supplied(s.core, want).holders, 0);
+    struct tr_message good = {.say = TR_SAY_LOADED,
+                              .as.loaded = {.digest = next, .ok = true}};
+    tell(&s, 0, &good);
+    assert_int_equal(tr_core_supplied(s.core, want).holders, 1);
+    close_scene(&s);
+}
+
 static void here_is_said_now_and_then(void **state)
 {
     (void)state;
@@ -479,6 +514,7 @@ int main(void)
         cmocka_unit_test(a_restarted_worker_is_a_new_one),
         cmocka_unit_test(a_reconnected_worker_keeps_its_units),
         cmocka_unit_test(wanted_weights_are_loaded_and_retired),
+        cmocka_unit_test(a_load_that_was_given_up_is_nobody_elses),
         cmocka_unit_test(here_is_said_now_and_then),
         cmocka_unit_test(who_never_joined_is_named),
     };

@@ -313,6 +313,29 @@ static void a_strange_folder_is_refused(void **state)
     scratch_remove(dir);
 }
 
+/* What a killed publisher left: the newest stay, and nothing else is touched. */
+static void old_files_are_pruned(void **state)
+{
+    (void)state;
+    static const char *const name[] = {"c.weights", "a.weights", "d.weights", "b.weights",
+                                       "x.weight",  ".weights",  "part-old"};
+    char dir[SCRATCH_ROOM], path[SCRATCH_ROOM];
+    scratch_make(dir);
+    for (int i = 0; i < 7; i++) {
+        const struct timespec at[2] = {{.tv_sec = 100}, {.tv_sec = 100, .tv_nsec = i}};
+        scratch_text(dir, name[i], "");
+        scratch_path(path, dir, name[i]);
+        assert_int_equal(utimensat(AT_FDCWD, path, at, 0), 0);
+    }
+    tr_packed_dir_prune(dir, 5);
+    tr_packed_dir_prune(dir, 2);
+    for (int i = 0; i < 7; i++) {
+        scratch_path(path, dir, name[i]);
+        assert_int_equal(tr_path_exists(path), i >= 2);
+    }
+    scratch_remove(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -323,6 +346,7 @@ int main(void)
         cmocka_unit_test(the_folder_is_chosen_by_room),
         cmocka_unit_test(a_folder_lives_as_long_as_its_users),
         cmocka_unit_test(a_strange_folder_is_refused),
+        cmocka_unit_test(old_files_are_pruned),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

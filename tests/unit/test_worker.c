@@ -213,6 +213,35 @@ static void a_silent_coordinator_is_looked_for(void **state)
     assert_true(tr_clock_seconds() - begin < 5);
 }
 
+/* The coordinator's end goes and another comes at the same address: one hello, and it serves on. */
+static void a_cut_wire_is_joined_again(void **state)
+{
+    (void)state;
+    struct play p;
+    struct tr_message m;
+    char address[TR_ADDRESS_BYTES];
+    open_play(&p, TR_ROLE_REFERENCE);
+    start_worker(&p);
+    welcome(&p);
+    snprintf(address, sizeof address, "%s", p.address);
+    tr_wire_close(p.wire);
+    nanosleep(&(struct timespec){.tv_sec = 3}, NULL);
+    assert_int_equal(tr_wire_listen(address, NULL, p.address, &p.wire, NULL), TR_OK);
+    m = next(&p);
+    assert_int_equal(m.say, TR_SAY_HELLO);
+    say(&p, (struct tr_message){.say = TR_SAY_WELCOME, .as.welcome.admitted = true});
+    int hellos = 0;
+    for (m = next(&p); m.say == TR_SAY_HELLO; m = next(&p)) hellos++;
+    assert_true(hellos <= 2); /* they did not pile up */
+    assert_int_equal(m.say, TR_SAY_PROGRESS);
+    ask(&p, versions_judge(&p.v, 0, 7));
+    m = next_word(&p, TR_SAY_DONE);
+    tr_message_fini(&m);
+    bye(&p);
+    close_play(&p);
+    assert_int_equal(p.status, TR_OK);
+}
+
 static void one_that_is_turned_away_ends(void **state)
 {
     (void)state;
@@ -258,6 +287,7 @@ int main(void)
         cmocka_unit_test(it_loads_while_it_serves),
         cmocka_unit_test(a_new_coordinator_finds_it_where_it_was),
         cmocka_unit_test(a_silent_coordinator_is_looked_for),
+        cmocka_unit_test(a_cut_wire_is_joined_again),
         cmocka_unit_test(one_that_is_turned_away_ends),
         cmocka_unit_test(a_signal_lets_it_finish),
     };
