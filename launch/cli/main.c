@@ -23,7 +23,7 @@ struct command {
 };
 
 static const struct command commands[] = {
-    {"train", tr_cli_train, "run a stage (pt, sft, rm, ppo) from a run.yaml",
+    {"train", tr_cli_train, "run a stage (pt, sft, rm, kto, ppo) from a run.yaml",
      "troupe train RUN.YAML [KEY=VALUE ...]\n"
      "\n"
      "Trains as LLaMA-Factory's configuration says; keys on the command line win.\n"
