@@ -153,8 +153,10 @@ enum tr_status tr_stage_finish(struct tr_stage_parts *p,
 
 void tr_stage_draw(const struct tr_stage_parts *p)
 {
+    static const char *const keys[] = {"loss", "rewards/chosen"};
     struct tr_err err = {0};
     if (!p->o->output.plot_loss) return;
-    enum tr_status st = tr_history_plot(p->o->output.dir, p->history, "loss", &err);
-    if (st != TR_OK) tr_log_warn(p->watch->log, "plot_loss: %s", err.text);
+    for (int i = 0; i < (p->o->stage == TR_KTO ? 2 : 1); i++)
+        if (tr_history_plot(p->o->output.dir, p->history, keys[i], &err) != TR_OK)
+            tr_log_warn(p->watch->log, "plot_loss: %s", err.text);
 }

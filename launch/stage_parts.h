@@ -75,7 +75,7 @@ enum tr_status tr_stage_finish(struct tr_stage_parts *p,
                                const struct tr_stage_outcome *outcome,
                                struct tr_err *err);
 
-/* training_loss.png where plot_loss asks for it; a picture that fails is a line of the log, no more. */
+/* training_loss.png where plot_loss asks for it, and kto's training_rewards_chosen.png; a picture that fails is a line of the log, no more. */
 void tr_stage_draw(const struct tr_stage_parts *p);
 
 #endif

@@ -228,6 +228,8 @@ static void kto_goes_on_to_the_bit(void **state)
                                 "false",
                                 "logging_steps",
                                 "4",
+                                "plot_loss",
+                                "true",
                                 "pref_ftx",
                                 "0.1",
                                 NULL};
@@ -264,6 +266,7 @@ static void kto_goes_on_to_the_bit(void **state)
     run_well(&b, cut, -1, again);
     assert_true(tr_digest_equal(&a.outcome.weights, &b.outcome.weights));
     assert_true(tr_digest_equal(&a.outcome.state, &b.outcome.state));
+    assert_true(is_there(whole, "training_rewards_chosen.png"));
     char *one = log_text(whole, 0), *other = log_text(cut, 0);
     assert_string_equal(one, other);
     assert_non_null(strstr(one, "\"rewards/margins\""));
