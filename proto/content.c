@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "proto/pack.h"
+#include "proto/protocol.h"
 #include "proto/walk.h"
 
 /* ---- a copy of parts, each aligned ---- */
@@ -148,28 +149,7 @@ enum tr_status tr_content_encode(const struct tr_record *r,
 
 /* ---- decode ---- */
 
-struct top { /* the four parts of a content */
-    char kind[32];
-    struct tr_digests digests;
-};
-
 static const char *const part_name[] = {"kind", "digests", "payload", "arrays"};
-static const struct tr_field top_field[] = {
-    {"kind", TR_FIELD_TEXT, false, offsetof(struct top, kind), 0, 31, NULL},
-    {"digests", TR_FIELD_DIGESTS, false, offsetof(struct top, digests), 0, 0, NULL},
-};
-static const struct tr_record top_record = {"content", sizeof(struct top), 2, top_field};
-
-struct described { /* one entry of arrays */
-    char name[32], dtype[8];
-};
-static const struct tr_field described_field[] = {
-    {"name", TR_FIELD_TEXT, false, offsetof(struct described, name), 0, 31, NULL},
-    {"dtype", TR_FIELD_TEXT, false, offsetof(struct described, dtype), 0, 7, NULL},
-};
-static const struct tr_record described_record = {"array", sizeof(struct described), 2,
-                                                  described_field};
-
 /* Walks, then parses. The caller destroys *out when TR_OK. */
 static enum tr_status parse(const struct tr_content *c, msgpack_unpacked *out,
                             struct tr_err *err)
@@ -192,11 +172,11 @@ enum tr_status tr_content_head(const struct tr_content *c, char *kind,
                                struct tr_digests *digests, struct tr_err *err)
 {
     msgpack_unpacked u;
-    struct top top = {0};
+    struct tr_content_top top = {0};
     int64_t others = 0;
     enum tr_status st = parse(c, &u, err);
     if (st != TR_OK) return st;
-    st = tr_fields_read(&top_record, &u.data, &top, &others, err);
+    st = tr_fields_read(&tr_content_top_record, &u.data, &top, &others, err);
     memcpy(kind, top.kind, sizeof top.kind);
     *digests = top.digests;
     msgpack_unpacked_destroy(&u);
@@ -261,9 +241,9 @@ static enum tr_status read_array(const struct tr_record *r, const msgpack_object
                                  const struct tr_bulk *bulk, void *to, uint64_t *seen,
                                  int64_t *unknown, struct tr_err *err)
 {
-    struct described d = {0};
+    struct tr_array_top d = {0};
     int64_t count = 0, others = 0;
-    enum tr_status st = tr_fields_read(&described_record, entry, &d, &others, err);
+    enum tr_status st = tr_fields_read(&tr_array_top_record, entry, &d, &others, err);
     if (st == TR_OK) st = read_shape(entry, d.name, &count, err);
     if (st != TR_OK) return st;
     int at = find_array(r, d.name);
@@ -314,12 +294,12 @@ enum tr_status tr_content_decode(const struct tr_content *c, const struct tr_rec
                                  void *to, int64_t *unknown, struct tr_err *err)
 {
     msgpack_unpacked u;
-    struct top top = {0};
+    struct tr_content_top top = {0};
     int64_t others = 0;
     enum tr_status st = parse(c, &u, err);
     if (st != TR_OK) return st;
     memset(to, 0, r->size);
-    st = tr_fields_read(&top_record, &u.data, &top, &others, err);
+    st = tr_fields_read(&tr_content_top_record, &u.data, &top, &others, err);
     if (st == TR_OK && strcmp(top.kind, r->kind) != 0)
         st = tr_err_set(err, TR_BADMSG, "content: expected %s, found %s", r->kind,
                         top.kind);

@@ -53,7 +53,8 @@ struct tr_field {
     bool optional; /* when missing, the zero of its kind */
     size_t at;     /* offset in the struct */
     double lo, hi;
-    const char *const *words; /* ends with NULL */
+    const char *const *words;   /* ends with NULL */
+    const char *unit, *meaning; /* for who reads the tables; may be NULL */
 };
 
 struct tr_record { /* a struct as a table */
@@ -61,6 +62,7 @@ struct tr_record { /* a struct as a table */
     size_t size; /* of the struct */
     int n;
     const struct tr_field *field;
+    const char *meaning; /* may be NULL */
 };
 
 /* `pack` is a msgpack_packer *, `map` a const msgpack_object *: not named here, so that those who

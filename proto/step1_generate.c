@@ -1,37 +1,5 @@
 #include "proto/step1_generate.h"
 
-#define ASK(member)    offsetof(struct tr_ask_generate, member)
-#define ANSWER(member) offsetof(struct tr_answer_generate, member)
-
-static const struct tr_field ask_field[] = {
-    {"seed", TR_FIELD_INT, false, ASK(seed), 0, 9.2e18, NULL},
-    {"step", TR_FIELD_INT, false, ASK(step), 0, 0xffffffffU, NULL},
-    {"temperature", TR_FIELD_REAL, false, ASK(temperature), 0, 1e3, NULL},
-    {"top_p", TR_FIELD_REAL, false, ASK(top_p), 0, 1, NULL},
-    {"repetition_penalty", TR_FIELD_REAL, false, ASK(repetition_penalty), 1e-3, 1e3,
-     NULL},
-    {"top_k", TR_FIELD_INT, false, ASK(top_k), 0, 1 << 30, NULL},
-    {"max_new_tokens", TR_FIELD_INT, false, ASK(max_new_tokens), 1, 1 << 24, NULL},
-    {"token", TR_FIELD_I32, false, ASK(token), 1, 1 << 24, NULL},
-    {"start", TR_FIELD_I64, false, ASK(start), 2, 1 << 20, NULL},
-    {"prompt", TR_FIELD_I64, false, ASK(prompt), 1, 1 << 20, NULL},
-    {"sample", TR_FIELD_I64, false, ASK(sample), 1, 1 << 20, NULL},
-    {"stop", TR_FIELD_I32, false, ASK(stop), 0, 64, NULL},
-};
-const struct tr_record tr_ask_generate_record = {
-    "generate", sizeof(struct tr_ask_generate), sizeof ask_field / sizeof *ask_field,
-    ask_field};
-
-static const struct tr_field answer_field[] = {
-    {"token", TR_FIELD_I32, false, ANSWER(token), 0, 1 << 24, NULL},
-    {"start", TR_FIELD_I64, false, ANSWER(start), 2, 1 << 20, NULL},
-    {"logprob", TR_FIELD_F32, false, ANSWER(logprob), 0, 1 << 24, NULL},
-    {"stopped", TR_FIELD_I32, false, ANSWER(stopped), 1, 1 << 20, NULL},
-};
-const struct tr_record tr_answer_generate_record = {
-    "generate", sizeof(struct tr_answer_generate),
-    sizeof answer_field / sizeof *answer_field, answer_field};
-
 enum tr_status tr_offsets_check(const char *what, const struct tr_array *start,
                                 int64_t total, int64_t least, struct tr_err *err)
 {

@@ -2,36 +2,6 @@
 
 #include "proto/step1_generate.h"
 
-#define ASK(member) offsetof(struct tr_ask_judge, member)
-
-static const struct tr_field ask_field[] = {
-    {"token", TR_FIELD_I32, false, ASK(token), 2, 1 << 24, NULL},
-    {"start", TR_FIELD_I64, false, ASK(start), 2, 1 << 20, NULL},
-    {"from", TR_FIELD_I64, false, ASK(from), 1, 1 << 20, NULL},
-};
-static const struct tr_field answer_field[] = {
-    {"number", TR_FIELD_F32, false, offsetof(struct tr_answer_judge, number), 1, 1 << 24,
-     NULL},
-};
-
-#define ASK_RECORD(kind)                                                                 \
-    {                                                                                    \
-        kind, sizeof(struct tr_ask_judge), 3, ask_field                                  \
-    }
-#define ANSWER_RECORD(kind)                                                              \
-    {                                                                                    \
-        kind, sizeof(struct tr_answer_judge), 1, answer_field                            \
-    }
-
-const struct tr_record tr_ask_logprob_record = ASK_RECORD("logprob");
-const struct tr_record tr_ask_score_record = ASK_RECORD("score");
-const struct tr_record tr_ask_value_record = ASK_RECORD("value");
-const struct tr_record tr_ask_divergence_record = ASK_RECORD("divergence");
-const struct tr_record tr_answer_logprob_record = ANSWER_RECORD("logprob");
-const struct tr_record tr_answer_score_record = ANSWER_RECORD("score");
-const struct tr_record tr_answer_value_record = ANSWER_RECORD("value");
-const struct tr_record tr_answer_divergence_record = ANSWER_RECORD("divergence");
-
 const struct tr_record *tr_ask_judge_record(enum tr_unit_kind kind)
 {
     if (kind == TR_UNIT_LOGPROB) return &tr_ask_logprob_record;

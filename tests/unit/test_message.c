@@ -341,8 +341,9 @@ static void numbers_that_are_not_finite_are_refused(void **state)
     (void)state;
     const float bad[] = {1, NAN}, worse[] = {-INFINITY};
     const double worst[] = {0, NAN};
-    const struct tr_field wide_field = {"z0", TR_FIELD_F64, false, 0, 0, 9, NULL};
-    const struct tr_record wide = {"wide", sizeof(struct tr_array), 1, &wide_field};
+    const struct tr_field wide_field = {.name = "z0", .kind = TR_FIELD_F64, .hi = 9};
+    const struct tr_record wide = {
+        .kind = "wide", .size = sizeof(struct tr_array), .n = 1, .field = &wide_field};
     struct tr_digests none = {.n = 0};
     struct tr_answer_judge a[] = {{{bad, 2}}, {{worse, 1}}}, got;
     for (int i = 0; i < 2; i++) {
