@@ -193,7 +193,9 @@ enum tr_status tr_ppo_committed(void *self, struct tr_plan_ppo *plan,
 {
     struct tr_ppo_parts *p = self;
     (void)plan;
-    enum tr_status st = write_row(p, r, err);
+    enum tr_status st =
+        tr_journal_note_company(p->journal, core, tr_clock_seconds(), err);
+    if (st == TR_OK) st = write_row(p, r, err);
     if (st == TR_OK) st = tr_ppo_log_step(p, r, err);
     if (st == TR_OK) st = save_what_is_due(p, core, r, err);
     p->out.step = r->step;

@@ -107,6 +107,22 @@ enum tr_status tr_core_say(struct tr_core *c, struct tr_err *err, const char *fm
     return TR_OK;
 }
 
+enum tr_status tr_core_note(struct tr_core *c, const struct tr_hello *who,
+                            const char *kind, struct tr_err *err, const char *fmt, ...)
+{
+    struct tr_core_action *a = NULL;
+    enum tr_status st = new_action(c, &a, err);
+    if (st != TR_OK) return st;
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(a->text, sizeof a->text, fmt, ap);
+    va_end(ap);
+    if (!c->memo || !c->memo->event) return TR_OK;
+    c->dirty = true;
+    return c->memo->event(c->memo->self, (enum tr_role)who->role, who->instance, kind,
+                          a->text, err);
+}
+
 enum tr_status tr_core_send(struct tr_core *c, int64_t peer, const struct tr_message *m,
                             struct tr_err *err)
 {

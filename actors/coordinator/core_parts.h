@@ -101,6 +101,10 @@ struct tr_core {
 /* core.c: a line for people, a message for a peer. */
 enum tr_status tr_core_say(struct tr_core *c, struct tr_err *err, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+/* The same, and the memo has it as something that happened to this worker. */
+enum tr_status tr_core_note(struct tr_core *c, const struct tr_hello *who,
+                            const char *kind, struct tr_err *err, const char *fmt, ...)
+    __attribute__((format(printf, 5, 6)));
 enum tr_status tr_core_send(struct tr_core *c, int64_t peer, const struct tr_message *m,
                             struct tr_err *err);
 /* list: the address of a pointer to n things of `each` bytes, which may hold one more afterwards. */

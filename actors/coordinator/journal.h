@@ -33,6 +33,7 @@
 #ifndef TR_ACTORS_COORDINATOR_JOURNAL_H
 #define TR_ACTORS_COORDINATOR_JOURNAL_H
 
+#include "actors/coordinator/core.h"
 #include "actors/coordinator/memo.h"
 
 struct tr_journal;
@@ -136,10 +137,12 @@ struct tr_journal_swap {
 /* Lasts when it returns. id, applied of *s are not read; *id numbers it. */
 enum tr_status tr_journal_ask_swap(struct tr_journal *j, const struct tr_journal_swap *s,
                                    int64_t *id, struct tr_err *err);
-/* It counts from this step on: with the next flush or commit. */
+/* It counts from this step on: with the next flush or commit. Until that step is committed it may
+ * be said again, of another step too: after a stop the swap is made anew. */
 enum tr_status tr_journal_apply_swap(struct tr_journal *j, int64_t id, int64_t step,
                                      struct tr_err *err);
-/* It will not be applied: it is forgotten, with the next flush or commit. */
+/* It will not be applied: it is forgotten, with the next flush or commit. TR_BADARG, as for apply, when
+ * there is none that a committed step has not used. */
 enum tr_status tr_journal_drop_swap(struct tr_journal *j, int64_t id, struct tr_err *err);
 /* The first with an id above `id`, or TR_AGAIN. slots is borrowed until the next call. */
 enum tr_status tr_journal_swap_after(struct tr_journal *j, int64_t id,
@@ -175,7 +178,7 @@ enum tr_status tr_journal_replay_cost(struct tr_journal *j, enum tr_role role,
 
 /* ---- who was there, what happened ---- */
 
-/* kind: a word, as "joined", "left", "silent", "refused", "loaded", "failed". role, instance: or "". */
+/* kind: a word, as "joined", "left", "silent", "turned away", "loaded", "failed". role, instance: or "". */
 enum tr_status tr_journal_event(struct tr_journal *j, const char *role,
                                 const char *instance, const char *kind, const char *text,
                                 struct tr_err *err);
@@ -187,6 +190,10 @@ struct tr_journal_worker { /* the last that is known of one; borrows */
 };
 enum tr_status tr_journal_worker(struct tr_journal *j, const struct tr_journal_worker *w,
                                  struct tr_err *err);
+
+/* Everybody the core knows of, and all that it counted. now: the core's clock. */
+enum tr_status tr_journal_note_company(struct tr_journal *j, const struct tr_core *core,
+                                       double now, struct tr_err *err);
 
 /* A counter: what this process has counted since it opened the file, added to what was there then. */
 enum tr_status tr_journal_count(struct tr_journal *j, const char *name,

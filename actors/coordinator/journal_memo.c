@@ -231,8 +231,18 @@ static enum tr_status flush(void *self, struct tr_err *err)
     return tr_journal_flush(self, err);
 }
 
+static enum tr_status event(void *self, enum tr_role role, const char *instance,
+                            const char *kind, const char *text, struct tr_err *err)
+{
+    return tr_journal_event(self, tr_role_name(role), instance, kind, text, err);
+}
+
 struct tr_memo tr_journal_memo(struct tr_journal *j)
 {
-    return (struct tr_memo){
-        .self = j, .find = find, .keep = keep, .next_learn = next_learn, .flush = flush};
+    return (struct tr_memo){.self = j,
+                            .find = find,
+                            .keep = keep,
+                            .next_learn = next_learn,
+                            .flush = flush,
+                            .event = event};
 }

@@ -53,10 +53,11 @@ const char tr_journal_schema[] =
     " instance TEXT NOT NULL, kind TEXT NOT NULL, text TEXT NOT NULL) STRICT;"
 
     "CREATE TABLE workers ("
-    " instance TEXT PRIMARY KEY, role TEXT NOT NULL, slot TEXT NOT NULL,"
+    " instance TEXT NOT NULL, role TEXT NOT NULL, slot TEXT NOT NULL,"
     " host TEXT NOT NULL, isa TEXT NOT NULL, threads INTEGER NOT NULL,"
     " state TEXT NOT NULL, joined REAL NOT NULL, answered INTEGER NOT NULL,"
-    " busy_seconds REAL NOT NULL, at REAL NOT NULL) STRICT;"
+    " busy_seconds REAL NOT NULL, at REAL NOT NULL,"
+    " PRIMARY KEY (role, slot, instance)) STRICT, WITHOUT ROWID;"
 
     "CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL)"
     " STRICT, WITHOUT ROWID;";
@@ -65,6 +66,10 @@ const char tr_journal_schema[] =
     "step, at, rollouts, state, metrics, policy_lineage, policy_weights,"                \
     " critic_lineage, critic_weights, seal"
 #define SWAP_COLUMNS "id, kind, at_step, applied_step, slots"
+/* No committed step has used it. */
+#define SWAP_IS_OPEN                                                                     \
+    "(applied_step IS NULL OR applied_step >"                                            \
+    " (SELECT coalesce(max(step), -1) FROM steps))"
 
 const char *const tr_journal_sql[SQL_STATEMENTS] = {
     [SQL_BEGIN] = "BEGIN IMMEDIATE",
@@ -103,9 +108,9 @@ const char *const tr_journal_sql[SQL_STATEMENTS] = {
     [SQL_EVAL_SCORES] = "DELETE FROM scores WHERE step = ? AND eval = 1",
 
     [SQL_SWAP] = "INSERT INTO swaps (kind, at_step, slots, asked) VALUES (?, ?, ?, ?)",
-    [SQL_SWAP_APPLY] = "UPDATE swaps SET applied_step = ?, applied = ?"
-                       " WHERE id = ? AND applied_step IS NULL",
-    [SQL_SWAP_DROP] = "DELETE FROM swaps WHERE id = ? AND applied_step IS NULL",
+    [SQL_SWAP_APPLY] = "UPDATE swaps SET applied_step = ?, applied = ? WHERE id = ?"
+                       " AND " SWAP_IS_OPEN,
+    [SQL_SWAP_DROP] = "DELETE FROM swaps WHERE id = ? AND " SWAP_IS_OPEN,
     [SQL_SWAP_AFTER] =
         "SELECT " SWAP_COLUMNS " FROM swaps WHERE id > ? ORDER BY id LIMIT 1",
     [SQL_SWAP_AT] = "SELECT " SWAP_COLUMNS " FROM swaps WHERE applied_step <= ?"
@@ -133,13 +138,13 @@ const char *const tr_journal_sql[SQL_STATEMENTS] = {
     [SQL_WORKER] =
         "INSERT INTO workers (instance, role, slot, host, isa, threads, state, joined,"
         " answered, busy_seconds, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-        " ON CONFLICT (instance) DO UPDATE SET role = excluded.role,"
-        " slot = excluded.slot, host = excluded.host, isa = excluded.isa,"
+        " ON CONFLICT (role, slot, instance) DO UPDATE SET host = excluded.host, isa = excluded.isa,"
         " threads = excluded.threads, state = excluded.state, joined = excluded.joined,"
         " answered = excluded.answered, busy_seconds = excluded.busy_seconds,"
         " at = excluded.at",
-    [SQL_WORKER_PRUNE] = "DELETE FROM workers WHERE instance IN (SELECT instance"
-                         " FROM workers ORDER BY at DESC, instance LIMIT -1 OFFSET ?)",
+    [SQL_WORKER_PRUNE] = "DELETE FROM workers WHERE (SELECT count(*) FROM workers) > ?1"
+                         " AND at <= (SELECT at FROM workers ORDER BY at DESC"
+                         " LIMIT 1 OFFSET ?1)",
     [SQL_COUNTER] = "INSERT INTO counters (name, value) VALUES (?, ?)"
                     " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
     [SQL_COUNTER_READ] = "SELECT value FROM counters WHERE name = ?",

@@ -53,7 +53,8 @@ static enum tr_status change_swap(struct tr_journal *j, sqlite3_stmt *q, int bad
 {
     enum tr_status st = tr_journal_run(j, q, bad, err);
     if (st != TR_OK || sqlite3_changes(j->db) == 1) return st;
-    return tr_err_set(err, TR_BADARG, "%s: no swap %lld waits", j->path, (long long)id);
+    return tr_err_set(err, TR_BADARG, "%s: there is no swap %lld that no step has used",
+                      j->path, (long long)id);
 }
 
 enum tr_status tr_journal_apply_swap(struct tr_journal *j, int64_t id, int64_t step,

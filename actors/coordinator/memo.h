@@ -43,6 +43,9 @@ struct tr_memo {
                                  const struct tr_digest *lineage, struct tr_unit *unit,
                                  struct tr_digest *answer, struct tr_err *err);
     enum tr_status (*flush)(void *self, struct tr_err *err);
+    /* Something happened to a worker: for people, with the next flush. May be NULL. kind: a word. */
+    enum tr_status (*event)(void *self, enum tr_role role, const char *instance,
+                            const char *kind, const char *text, struct tr_err *err);
 };
 
 #endif

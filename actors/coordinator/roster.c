@@ -119,7 +119,7 @@ enum tr_status tr_core_leave(struct tr_core *c, int64_t at, const char *why,
     w->loading = -1;
     c->counts.losses++;
     tr_core_forget_offers(c, at);
-    return tr_core_say(c, err, "%s left: %s", w->hello.instance, why);
+    return tr_core_note(c, &w->hello, "left", err, "%s left: %s", w->hello.instance, why);
 }
 
 /* ---- hello ---- */
@@ -197,9 +197,10 @@ static enum tr_status add_worker(struct tr_core *c, int64_t peer, int64_t post,
     if (!p->placed && tr_core_is_learner(p->role))
         tr_core_set_lineage(c, post, &h->holds.at[0]);
     c->counts.joins++;
-    return tr_core_say(
-        c, err, "%s joined: %s, %lld thread%s, %s%s", tr_core_post_text(p, name),
-        h->instance, (long long)h->threads, h->threads == 1 ? "" : "s", h->isa,
+    return tr_core_note(
+        c, h, "joined", err, "%s joined: %s, %lld thread%s, %s%s",
+        tr_core_post_text(p, name), h->instance, (long long)h->threads,
+        h->threads == 1 ? "" : "s", h->isa,
         tr_core_idle(c, w) ? "; idle: its weights are not the present ones" : "");
 }
 
@@ -252,8 +253,8 @@ enum tr_status tr_core_admit(struct tr_core *c, int64_t peer, const struct tr_he
     }
     if (st == TR_OK && reason[0]) {
         c->counts.refused++;
-        st = tr_core_say(c, err, "%s %s turned away: %s",
-                         tr_role_name((enum tr_role)h->role), h->instance, reason);
+        st = tr_core_note(c, h, "turned away", err, "%s %s turned away: %s",
+                          tr_role_name((enum tr_role)h->role), h->instance, reason);
     }
     if (st == TR_OK) st = welcome(c, peer, at, reason, err);
     return st == TR_OK && at >= 0 ? tr_core_catch_up(c, at, err) : st;

@@ -186,7 +186,8 @@ static enum tr_status refused(struct tr_core *c, struct worker *w, struct want *
     n->refused++;
     n->retry_at = c->now + retry_seconds;
     snprintf(n->why, sizeof n->why, "%.150s: %.90s", w->hello.instance, why);
-    return tr_core_say(c, err, "%s could not load: %s", w->hello.instance, why);
+    return tr_core_note(c, &w->hello, "could not load", err, "%s could not load: %s",
+                        w->hello.instance, why);
 }
 
 static bool is_zero(const struct tr_digest *d)
@@ -213,6 +214,6 @@ enum tr_status tr_core_hear_loaded(struct tr_core *c, int64_t at,
         w->hello.holds.at[w->hello.holds.n++] = l->digest;
     tr_digest_text(&l->digest, text);
     if (c->post[w->post].role == TR_ROLE_ROLLOUT) return TR_OK; /* at every step */
-    return tr_core_say(c, err, "%s loaded %.16s in %.1f s", w->hello.instance, text,
-                       l->seconds);
+    return tr_core_note(c, &w->hello, "loaded", err, "%s loaded %.16s in %.1f s",
+                        w->hello.instance, text, l->seconds);
 }

@@ -281,13 +281,15 @@ static enum tr_status keep(struct tr_core *c, const struct work *k,
     return c->memo->keep(c->memo->self, &e, err);
 }
 
-static enum tr_status compare_replayed(struct tr_core *c, const struct work *k,
+static enum tr_status compare_replayed(struct tr_core *c, const struct worker *w,
+                                       const struct work *k,
                                        const struct tr_digest *digest, struct tr_err *err)
 {
     c->counts.replayed++;
     if (tr_digest_equal(digest, &k->replay_answer)) return TR_OK;
     c->counts.differences++;
-    return tr_core_say(c, err, "ALARM: a step that was learnt again gave another answer");
+    return tr_core_note(c, &w->hello, "differs", err,
+                        "ALARM: a step that was learnt again gave another answer");
 }
 
 /* The answer is good: kept, told, and the unit forgotten. */
@@ -299,7 +301,7 @@ static enum tr_status accept(struct tr_core *c, int64_t at, struct work *k,
     bool learnt = k->unit.kind == TR_UNIT_LEARN;
     enum tr_status st = tr_content_digest(&m->content, &digest, err);
     if (st == TR_OK && learnt) st = tr_core_note_learnt(c, w, k, &m->content, err);
-    if (st == TR_OK && k->replay) st = compare_replayed(c, k, &digest, err);
+    if (st == TR_OK && k->replay) st = compare_replayed(c, w, k, &digest, err);
     /* A planner may commit a step with its last learn answer, which must lie behind it then. */
     if (st == TR_OK && learnt && !k->replay) st = keep(c, k, m, w, err);
     if (st == TR_OK) st = tell_planner(c, k, &m->content, err);
@@ -326,9 +328,9 @@ static enum tr_status second_answer(struct tr_core *c, int64_t at,
         c->counts.second_answers++;
         if (tr_digest_equal(&digest, &c->past[i].answer)) return TR_OK;
         c->counts.differences++;
-        return tr_core_say(c, err,
-                           "ALARM: two answers to one unit differ, the second of %s",
-                           c->worker[at].hello.instance);
+        return tr_core_note(c, &c->worker[at].hello, "differs", err,
+                            "ALARM: two answers to one unit differ, the second of %s",
+                            c->worker[at].hello.instance);
     }
     c->counts.refused++;
     return tr_core_say(c, err, "%s answered a unit that nobody asked for",
@@ -346,7 +348,8 @@ enum tr_status tr_core_hear_done(struct tr_core *c, int64_t at, struct tr_messag
     if (st == TR_OK) st = accept(c, at, k, m, &why);
     if (st == TR_BADMSG) {
         c->counts.refused++;
-        return tr_core_say(c, err, "%s: %s", c->worker[at].hello.instance, why.text);
+        return tr_core_note(c, &c->worker[at].hello, "no good", err, "%s: %s",
+                            c->worker[at].hello.instance, why.text);
     }
     return st == TR_OK ? TR_OK : tr_err_set(err, st, "%s", why.text);
 }
@@ -361,8 +364,9 @@ enum tr_status tr_core_hear_fail(struct tr_core *c, int64_t at, const struct tr_
         return tr_err_set(err, (enum tr_status)f->code, "%s: %s: %s",
                           c->worker[at].hello.instance, tr_unit_kind_name(k->unit.kind),
                           f->text);
-    return tr_core_say(c, err, "%s: %s: %s; asking again", c->worker[at].hello.instance,
-                       tr_unit_kind_name(k->unit.kind), f->text);
+    return tr_core_note(c, &c->worker[at].hello, "failed", err,
+                        "%s: %s: %s; asking again", c->worker[at].hello.instance,
+                        tr_unit_kind_name(k->unit.kind), f->text);
 }
 
 /* A sign of life renews the deadlines of the units that it names, and of no others. */
@@ -382,10 +386,11 @@ enum tr_status tr_core_check_silence(struct tr_core *c, struct tr_err *err)
              k = next) { /* the order stays */
             next = k->before;
             if (c->now < k->deadline) continue;
-            enum tr_status st = tr_core_say(
-                c, err, "%s has been silent for %.0f s; its %s goes to another",
-                w->hello.instance, c->set.silence_seconds,
-                tr_unit_kind_name(k->unit.kind));
+            enum tr_status st =
+                tr_core_note(c, &w->hello, "silent", err,
+                             "%s has been silent for %.0f s; its %s goes to another",
+                             w->hello.instance, c->set.silence_seconds,
+                             tr_unit_kind_name(k->unit.kind));
             if (st != TR_OK) return st;
             if (c->now - w->heard >= c->set.silence_seconds) w->silent = true;
             tr_core_take_back(c, k);

@@ -158,7 +158,9 @@ void made_step(struct made_step *s, int64_t t, int64_t n)
     assert_true(n <= MADE_ROLLOUTS);
     memset(s, 0, sizeof *s);
     snprintf(s->state, sizeof s->state, "{\"kl_coef\": %lld.5}", (long long)t);
-    snprintf(s->metrics, sizeof s->metrics, "{\"loss\": %lld.25}", (long long)t);
+    snprintf(s->metrics, sizeof s->metrics,
+             "{\"loss\": %lld.25, \"ppo/loss/policy\": %lld.5}", (long long)t,
+             (long long)t);
     s->step =
         (struct tr_journal_step){.step = t, .state = s->state, .metrics = s->metrics};
     s->step.policy.lineage = made_digest("policy-lineage", t);

@@ -27,7 +27,7 @@ bool same_content(const struct tr_content *a, const struct tr_content *b);
 enum { MADE_ROLLOUTS = 16, MADE_TOKENS = 64 };
 struct made_step {
     struct tr_journal_step step;
-    char state[64], metrics[64];
+    char state[64], metrics[96];
     int64_t n;
     struct tr_journal_rollout rollout[MADE_ROLLOUTS];
     struct tr_journal_score score[MADE_ROLLOUTS][2];

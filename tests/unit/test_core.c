@@ -65,7 +65,10 @@ static bool finished(const void *self)
 
 /* ---- a stage: the core, and what it sent to each peer ---- */
 
+enum { EVENTS = 512 };
+
 struct scene {
+    struct tr_memo *memo; /* set before open_scene, or NULL */
     struct asked asked;
     struct tr_core *core;
     int64_t post;
@@ -87,11 +90,12 @@ static void open_scene(struct scene *s, int wanted, int rewards)
                                    .silence_seconds = 5,
                                    .here_seconds = 5,
                                    .attempts = 4};
+    struct tr_memo *memo = s->memo;
     memset(s, 0, sizeof *s);
     s->asked = (struct asked){.wanted = wanted};
     s->asked.planner = (struct tr_planner){
         .self = &s->asked, .start = start, .answer = answer, .finished = finished};
-    assert_int_equal(tr_core_create(&set, &s->asked.planner, NULL, 0, &s->core, NULL),
+    assert_int_equal(tr_core_create(&set, &s->asked.planner, memo, 0, &s->core, NULL),
                      TR_OK);
     assert_int_equal(
         tr_core_open_post(s->core, TR_ROLE_REWARD, "", rewards, &s->post, NULL), TR_OK);
@@ -172,12 +176,57 @@ static void answer_all(struct scene *s, int peer)
     while (s->hands[peer] > 0) done(s, peer, take(s, peer), 1, "r");
 }
 
+static void append(char *events, const char *more)
+{
+    size_t used = strlen(events);
+    snprintf(events + used, EVENTS - used, "%s", more);
+}
+
+/* ---- a memo that keeps nothing, and writes down what happened to workers ---- */
+
+static enum tr_status find_nothing(void *self, const struct tr_digest *unit,
+                                   struct tr_content *answer, struct tr_err *err)
+{
+    (void)self;
+    (void)unit;
+    (void)answer;
+    (void)err;
+    return TR_AGAIN;
+}
+
+static enum tr_status keep_nothing(void *self, const struct tr_memo_entry *e,
+                                   struct tr_err *err)
+{
+    (void)self;
+    (void)e;
+    (void)err;
+    return TR_OK;
+}
+
+static enum tr_status flush_nothing(void *self, struct tr_err *err)
+{
+    (void)err;
+    append(self, "|"); /* so that the order of event and flush shows */
+    return TR_OK;
+}
+
+static enum tr_status write_event(void *self, enum tr_role role, const char *instance,
+                                  const char *kind, const char *text, struct tr_err *err)
+{
+    char line[96];
+    (void)err;
+    assert_non_null(strstr(text, instance));
+    snprintf(line, sizeof line, "%s %s %s;", tr_role_name(role), instance, kind);
+    append(self, line);
+    return TR_OK;
+}
+
 /* ---- tests ---- */
 
 static void credits_bound_what_is_in_hand(void **state)
 {
     (void)state;
-    struct scene s;
+    struct scene s = {0};
     open_scene(&s, 7, 2);
     hello(&s, 0, TR_ROLE_REWARD, "r");
     assert_int_equal(s.hands[0], 0); /* not before all are there */
@@ -199,7 +248,7 @@ static void credits_bound_what_is_in_hand(void **state)
 static void equal_units_are_asked_once(void **state)
 {
     (void)state;
-    struct scene s;
+    struct scene s = {0};
     open_scene(&s, 3, 1);
     s.asked.same = 3;
     hello(&s, 0, TR_ROLE_REWARD, "r");
@@ -219,7 +268,7 @@ static void second_answers_are_compared_and_dropped(void **state)
         int64_t differences;
     } rows[] = {{1, 0}, {1.0000001F, 1}};
     for (int i = 0; i < 2; i++) {
-        struct scene s;
+        struct scene s = {0};
         open_scene(&s, 2, 1);
         hello(&s, 0, TR_ROLE_REWARD, "r");
         struct tr_digest id = take(&s, 0);
@@ -235,7 +284,7 @@ static void second_answers_are_compared_and_dropped(void **state)
 static void a_silent_workers_units_go_to_another(void **state)
 {
     (void)state;
-    struct scene s;
+    struct scene s = {0};
     open_scene(&s, 2, 1);
     hello(&s, 0, TR_ROLE_REWARD, "r");
     struct tr_digest late = s.in_hand[0][0];
@@ -265,7 +314,7 @@ static void a_silent_workers_units_go_to_another(void **state)
 static void a_lost_workers_units_go_to_another(void **state)
 {
     (void)state;
-    struct scene s;
+    struct scene s = {0};
     open_scene(&s, 4, 1);
     hello(&s, 0, TR_ROLE_REWARD, "r");
     hello(&s, 1, TR_ROLE_REWARD, "r"); /* joins in the middle: used at once */
@@ -281,7 +330,7 @@ static void a_lost_workers_units_go_to_another(void **state)
 static void failures_are_tried_again_or_end_the_run(void **state)
 {
     (void)state;
-    struct scene s;
+    struct scene s = {0};
     open_scene(&s, 1, 1);
     hello(&s, 0, TR_ROLE_REWARD, "r");
     for (int i = 0; i < 4; i++) {
@@ -307,7 +356,7 @@ static void failures_are_tried_again_or_end_the_run(void **state)
 static void bad_answers_are_refused(void **state)
 {
     (void)state;
-    struct scene s;
+    struct scene s = {0};
     open_scene(&s, 1, 1);
     hello(&s, 0, TR_ROLE_REWARD, "r");
     done(&s, 0, named("never asked"), 1, "r");
@@ -328,7 +377,7 @@ static void bad_answers_are_refused(void **state)
 static void who_may_join(void **state)
 {
     (void)state;
-    struct scene s;
+    struct scene s = {0};
     open_scene(&s, 1, 2);
     hello(&s, 0, TR_ROLE_REWARD, "r");
     assert_true(s.welcome[0]);
@@ -362,7 +411,7 @@ static void who_may_join(void **state)
 static void a_restarted_worker_is_a_new_one(void **state)
 {
     (void)state;
-    struct scene s;
+    struct scene s = {0};
     open_scene(&s, 2, 1);
     hello(&s, 0, TR_ROLE_REWARD, "r");
     assert_int_equal(s.hands[0], 2);
@@ -384,7 +433,7 @@ static void a_restarted_worker_is_a_new_one(void **state)
 static void a_reconnected_worker_keeps_its_units(void **state)
 {
     (void)state;
-    struct scene s;
+    struct scene s = {0};
     open_scene(&s, 2, 1);
     hello(&s, 0, TR_ROLE_REWARD, "r");
     struct tr_digest first = take(&s, 0), second = take(&s, 0);
@@ -407,7 +456,7 @@ static void a_reconnected_worker_keeps_its_units(void **state)
 static void wanted_weights_are_loaded_and_retired(void **state)
 {
     (void)state;
-    struct scene s;
+    struct scene s = {0};
     int64_t want = -1;
     struct tr_digest next = named("next"), r = named("r");
     open_scene(&s, 8, 2);
@@ -478,7 +527,7 @@ static void a_load_that_was_given_up_is_nobody_elses(void **state)
 static void here_is_said_now_and_then(void **state)
 {
     (void)state;
-    struct scene s;
+    struct scene s = {0};
     open_scene(&s, 1, 2);
     hello(&s, 0, TR_ROLE_REWARD, "r");
     for (double t = 1; t < 7; t++) assert_int_equal(tr_core_tick(s.core, t, NULL), TR_OK);
@@ -490,13 +539,39 @@ static void here_is_said_now_and_then(void **state)
 static void who_never_joined_is_named(void **state)
 {
     (void)state;
-    struct scene s;
+    struct scene s = {0};
     struct tr_err err = {0};
     open_scene(&s, 1, 2);
     hello(&s, 0, TR_ROLE_REWARD, "r");
     assert_int_equal(tr_core_tick(s.core, 9, &err), TR_OK);
     assert_int_equal(tr_core_tick(s.core, 10, &err), TR_GONE);
     assert_non_null(strstr(err.text, "reward (1 of 2)"));
+    close_scene(&s);
+}
+
+/* What a journal tells of the workers afterwards. */
+static void what_happens_to_workers_is_noted(void **state)
+{
+    (void)state;
+    char events[EVENTS] = "";
+    struct tr_memo memo = {.self = events,
+                           .find = find_nothing,
+                           .keep = keep_nothing,
+                           .flush = flush_nothing,
+                           .event = write_event};
+    struct scene s = {.memo = &memo};
+    open_scene(&s, 3, 2);
+    hello(&s, 0, TR_ROLE_REWARD, "r");
+    hello(&s, 1, TR_ROLE_REWARD, "r");
+    hello(&s, 2, TR_ROLE_CRITIC, "c");
+    assert_int_equal(tr_core_flush(s.core, NULL), TR_OK);
+    s.now = 6;
+    assert_int_equal(tr_core_tick(s.core, s.now, NULL), TR_OK);
+    assert_int_equal(tr_core_lose(s.core, 1, "gone", s.now, NULL), TR_OK);
+    assert_string_equal(events, "reward worker-0 joined;reward worker-1 joined;"
+                                "critic worker-2 turned away;|"
+                                "reward worker-0 silent;reward worker-0 silent;"
+                                "reward worker-1 silent;reward worker-1 left;");
     close_scene(&s);
 }
 
@@ -517,6 +592,7 @@ int main(void)
         cmocka_unit_test(a_load_that_was_given_up_is_nobody_elses),
         cmocka_unit_test(here_is_said_now_and_then),
         cmocka_unit_test(who_never_joined_is_named),
+        cmocka_unit_test(what_happens_to_workers_is_noted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -330,7 +330,13 @@ static void swaps_are_asked_applied_and_found(void **state)
     assert_true(got.id == id[1] && got.at == 7 && got.rollback);
     assert_int_equal(tr_journal_swap_after(j, got.id, &got, NULL), TR_AGAIN);
     assert_int_equal(tr_journal_apply_swap(j, id[0], 3, NULL), TR_OK);
+    j = again(&p, j); /* killed before step 3 was committed: it is made anew */
+    assert_int_equal(tr_journal_apply_swap(j, id[0], 4, NULL), TR_OK);
+    assert_int_equal(tr_journal_apply_swap(j, id[0], 3, NULL), TR_OK);
+    commit(j, 3, 1);
     assert_int_equal(tr_journal_apply_swap(j, id[0], 4, NULL), TR_BADARG);
+    assert_int_equal(tr_journal_drop_swap(j, id[0], NULL), TR_BADARG);
+    assert_int_equal(tr_journal_apply_swap(j, 99, 4, NULL), TR_BADARG);
     assert_int_equal(tr_journal_swap_at(j, 2, &got, NULL), TR_AGAIN);
     assert_int_equal(tr_journal_swap_at(j, 3, &got, NULL), TR_OK);
     assert_true(got.id == id[0] && got.applied == 3);
@@ -339,7 +345,6 @@ static void swaps_are_asked_applied_and_found(void **state)
     assert_int_equal(got.id, id[0]);
     assert_int_equal(tr_journal_swap_at(j, 8, &got, NULL), TR_OK);
     assert_int_equal(got.id, id[1]);
-    assert_int_equal(tr_journal_drop_swap(j, id[1], NULL), TR_BADARG);
     assert_int_equal(tr_journal_ask_swap(j, &first, &id[0], NULL), TR_OK);
     assert_int_equal(tr_journal_drop_swap(j, id[0], NULL), TR_OK);
     assert_int_equal(tr_journal_swap_after(j, id[1], &got, NULL), TR_AGAIN);
@@ -404,6 +409,49 @@ static void counters_go_on_over_restarts(void **state)
     assert_int_equal(tr_journal_count(j, "units", 2, NULL), TR_OK);
     tr_journal_close(j);
     assert_int_equal(ask(&p, "SELECT value FROM counters WHERE name = 'units'"), 7);
+    close_place(&p);
+}
+
+/* A core without anybody still counts. */
+static void a_company_is_noted(void **state)
+{
+    (void)state;
+    struct place p;
+    struct tr_planner planner = {0};
+    struct tr_core_settings set = {.run = "made", .join_seconds = 100};
+    struct tr_core *core = NULL;
+    open_place(&p);
+    struct tr_journal *j = made_open(p.path);
+    struct tr_memo memo = tr_journal_memo(j);
+    assert_int_equal(tr_core_create(&set, &planner, &memo, 10, &core, NULL), TR_OK);
+    int64_t post = 0;
+    assert_int_equal(tr_core_open_post(core, TR_ROLE_REWARD, "main", 2, &post, NULL),
+                     TR_OK);
+    struct tr_digest weights = made_digest("reward", 0);
+    struct tr_message m = {.say = TR_SAY_HELLO};
+    m.as.hello = (struct tr_hello){.role = TR_ROLE_REWARD,
+                                   .slot = "main",
+                                   .instance = "reward-main-1",
+                                   .credits = 1,
+                                   .threads = 3,
+                                   .isa = "avx2",
+                                   .math = "exact",
+                                   .holds = tr_digests_one(&weights)};
+    assert_int_equal(tr_core_hear(core, 7, &m, 11, NULL), TR_OK);
+    assert_int_equal(tr_journal_note_company(j, core, 12, NULL), TR_OK);
+    assert_int_equal(tr_core_lose(core, 7, "gone", 13, NULL), TR_OK);
+    assert_int_equal(tr_journal_note_company(j, core, 14, NULL), TR_OK);
+    tr_core_destroy(core);
+    tr_journal_close(j);
+    assert_int_equal(ask(&p, "SELECT count(*) FROM workers WHERE state = 'left'"
+                             " AND threads = 3 AND slot = 'main' AND joined < at - 2"),
+                     1);
+    assert_int_equal(ask(&p, "SELECT sum(value) FROM counters"
+                             " WHERE name IN ('joined', 'left', 'units')"),
+                     2);
+    assert_int_equal(ask(&p, "SELECT count(*) FROM events WHERE role = 'reward'"
+                             " AND kind IN ('joined', 'left')"),
+                     2);
     close_place(&p);
 }
 
@@ -602,6 +650,7 @@ int main(void)
         cmocka_unit_test(events_are_bounded_and_the_last_stay),
         cmocka_unit_test(a_worker_has_one_row),
         cmocka_unit_test(counters_go_on_over_restarts),
+        cmocka_unit_test(a_company_is_noted),
         cmocka_unit_test(the_run_is_known_again),
         cmocka_unit_test(files_of_others_are_refused),
         cmocka_unit_test(a_journal_has_to_be_there),
