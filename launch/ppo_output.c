@@ -7,7 +7,6 @@
 #include "core/base/clock.h"
 #include "core/base/file.h"
 #include "core/base/json.h"
-#include "core/watch/plot.h"
 #include "core/watch/trainer_log.h"
 #include "launch/ppo_parts.h"
 #include "launch/version.h"
@@ -271,66 +270,12 @@ static enum tr_status write_state(const struct tr_ppo_parts *p, struct tr_err *e
     return st;
 }
 
-/* ---- the picture ---- */
-
-struct series {
-    double *step, *value; /* own; in one allocation */
-    int64_t n;
-};
-
-static struct series series_of(const json_t *history, const char *key)
-{
-    size_t most = json_array_size(history), i = 0;
-    struct series s = {.n = 0};
-    const json_t *entry = NULL;
-    s.step = calloc(2 * most + 1, sizeof *s.step);
-    if (!s.step) return s;
-    s.value = s.step + most;
-    json_array_foreach(history, i, entry)
-    {
-        const json_t *value = json_object_get(entry, key);
-        if (!json_is_number(value)) continue;
-        s.step[s.n] = json_number_value(json_object_get(entry, "step"));
-        s.value[s.n++] = json_number_value(value);
-    }
-    return s;
-}
-
-/* A picture that cannot be written is said and harms nothing. */
-static void draw(const struct tr_ppo_parts *p)
-{
-    static const char *const key[] = {"reward", "eval_reward", "objective/kl",
-                                      "tokens/responses_len_mean"};
-    char path[TR_PLACE_BYTES];
-    struct tr_err err = {0};
-    struct series s[4];
-    struct tr_plot_curve curve[4];
-    for (int i = 0; i < 4; i++) {
-        s[i] = series_of(p->history, key[i]);
-        curve[i] = (struct tr_plot_curve){.name = key[i],
-                                          .n = s[i].n,
-                                          .step = s[i].step,
-                                          .value = s[i].value,
-                                          .colour = i};
-    }
-    struct tr_panel panel[] = {
-        {.title = "reward", .curve = &curve[0], .curves = s[1].n > 0 ? 2 : 1},
-        {.title = "KL to the reference, nats an answer", .curve = &curve[2], .curves = 1},
-        {.title = "tokens an answer", .curve = &curve[3], .curves = 1}};
-    struct tr_plot plot = {.heading = p->o->output.dir, .panel = panel, .panels = 3};
-    enum tr_status st =
-        tr_path_join(path, sizeof path, p->o->output.dir, "training_reward.png", &err);
-    if (st == TR_OK && s[0].n > 0) st = tr_plot_write(path, &plot, &err);
-    if (st != TR_OK) tr_log_warn(p->watch->log, "no picture: %s", err.text);
-    for (int i = 0; i < 4; i++) free(s[i].step);
-}
-
 enum tr_status tr_ppo_finish(struct tr_ppo_parts *p, struct tr_err *err)
 {
     struct tr_digest all[4] = {p->out.policy, p->out.critic, p->state[0], p->state[1]};
     p->out.run = tr_digest_of(all, sizeof all);
     enum tr_status st = write_state(p, err);
     if (st == TR_OK) st = tr_ppo_manifest(p, true, err);
-    if (st == TR_OK && p->o->output.plot_loss) draw(p);
+    if (st == TR_OK && p->o->output.plot_loss) tr_ppo_draw(p);
     return st;
 }

@@ -102,4 +102,7 @@ enum tr_status tr_ppo_manifest(const struct tr_ppo_parts *p, bool finished,
                                struct tr_err *err);
 enum tr_status tr_ppo_finish(struct tr_ppo_parts *p, struct tr_err *err);
 
+/* ppo_picture.c: training_reward.png, of the history. What fails is said and harms nothing. */
+void tr_ppo_draw(const struct tr_ppo_parts *p);
+
 #endif
