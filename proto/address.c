@@ -215,13 +215,13 @@ static bool own_name(char *name, size_t size)
     return look_at_host(&a, false) && !a.loopback;
 }
 
-enum tr_status tr_address_give(const char *bound, const struct tr_curve *key, char *out,
-                               struct tr_err *err)
+enum tr_status tr_address_give(const char *endpoint, const struct tr_curve *key,
+                               char *out, struct tr_err *err)
 {
     struct tr_address a;
     struct tr_digest bytes;
     char name[HOST_BYTES], text[65] = "", place[TR_ADDRESS_BYTES];
-    enum tr_status st = tr_address_parse(bound, true, &a, err);
+    enum tr_status st = tr_address_parse(endpoint, true, &a, err);
     if (st != TR_OK) return st;
     snprintf(place, sizeof place, "%s", a.place);
     if (a.every)
@@ -233,5 +233,5 @@ enum tr_status tr_address_give(const char *bound, const struct tr_curve *key, ch
     }
     int n = snprintf(out, TR_ADDRESS_BYTES, "%s%s%s", place, text[0] ? "#" : "", text);
     if (n < TR_ADDRESS_BYTES) return TR_OK;
-    return tr_err_set(err, TR_BADARG, "%s: no room for a key", bound);
+    return tr_err_set(err, TR_BADARG, "%s: no room for a key", endpoint);
 }

@@ -43,10 +43,10 @@ enum tr_status tr_address_resolve(struct tr_address *a, struct tr_err *err);
  * free port. out [TR_ADDRESS_BYTES]. */
 enum tr_status tr_address_beside(const char *meeting, char *out, struct tr_err *err);
 
-/* How others may reach a listener that ZeroMQ says is bound to `bound`: every interface becomes
+/* How others may reach a listener that ZeroMQ says is bound to `endpoint`: every interface becomes
  * this host's name, if that is an address that others can reach, or else loopback. key may be
  * NULL. out [TR_ADDRESS_BYTES]. */
-enum tr_status tr_address_give(const char *bound, const struct tr_curve *key, char *out,
-                               struct tr_err *err);
+enum tr_status tr_address_give(const char *endpoint, const struct tr_curve *key,
+                               char *out, struct tr_err *err);
 
 #endif

@@ -146,8 +146,8 @@ enum tr_status tr_wire_listen_bulk(const char *address, const struct tr_keys *ke
 {
     struct tr_address a;
     struct tr_wire *w = NULL;
-    char last[TR_ADDRESS_BYTES];
-    size_t size = sizeof last;
+    char endpoint[TR_ADDRESS_BYTES];
+    size_t size = sizeof endpoint;
     *out = NULL;
     enum tr_status st = tr_address_parse(address, keys != NULL, &a, err);
     if (st == TR_OK) (void)tr_address_resolve(&a, NULL); /* else it is an interface */
@@ -156,10 +156,10 @@ enum tr_status tr_wire_listen_bulk(const char *address, const struct tr_keys *ke
     if (zmq_setsockopt(w->socket, ZMQ_SNDHWM, &waiting, sizeof waiting) != 0 ||
         zmq_bind(w->socket, a.numbers[0] ? a.numbers : a.place) != 0)
         st = bind_fault(a.place, zmq_errno(), err);
-    else if (zmq_getsockopt(w->socket, ZMQ_LAST_ENDPOINT, last, &size) != 0)
+    else if (zmq_getsockopt(w->socket, ZMQ_LAST_ENDPOINT, endpoint, &size) != 0)
         st = tr_err_set(err, TR_IO, "%s: %s", address, zmq_strerror(zmq_errno()));
     else
-        st = tr_address_give(last, keys ? &keys->public_key : NULL, bound, err);
+        st = tr_address_give(endpoint, keys ? &keys->public_key : NULL, bound, err);
     if (st == TR_OK)
         *out = w;
     else

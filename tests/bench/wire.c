@@ -31,7 +31,7 @@ static void insist(enum tr_status st, const struct tr_err *err)
 {
     if (st == TR_OK) return;
     fprintf(stderr, "bench: %s: %s\n", tr_status_name(st), err->text);
-    exit(1);
+    _exit(1);
 }
 
 /* ---- what is said ---- */
@@ -236,7 +236,7 @@ static void work(const char *address, const char *dir, const struct script *s)
         tr_message_fini(&m);
     }
     tr_wire_close(w);
-    exit(0);
+    _exit(0);
 }
 
 /* ---- the coordinator ---- */
@@ -381,17 +381,17 @@ static void bench(const char *dir, const struct script *s, int workers, double s
     int64_t peer[64];
     int tell
         [2]; /* children are forked before there are threads, and hear the address here */
-    if (pipe(tell) != 0) exit(1);
+    if (pipe(tell) != 0) _exit(1);
     for (int i = 0; i < workers; i++)
         if (fork() == 0) {
-            if (read(tell[0], address, sizeof address) != sizeof address) exit(1);
+            if (read(tell[0], address, sizeof address) != sizeof address) _exit(1);
             work(address, dir, s);
         }
     if (dir) insist(tr_keys_open(dir, TR_KEY_SERVER, &keys, &err), &err);
     insist(tr_wire_listen("tcp://127.0.0.1:0", dir ? &keys : NULL, address, &w, &err),
            &err);
     for (int i = 0; i < workers; i++)
-        if (write(tell[1], address, sizeof address) != sizeof address) exit(1);
+        if (write(tell[1], address, sizeof address) != sizeof address) _exit(1);
     for (int i = 0; i < workers; i++) {
         insist(tr_wire_receive(w, 30, &peer[i], &m, &err), &err);
         tr_message_fini(&m);

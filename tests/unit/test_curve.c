@@ -14,6 +14,38 @@
 #include "proto/wire.h"
 #include "tests/unit/scratch.h"
 
+static int64_t countdown = -1;
+
+void *__real_malloc(size_t size);
+void *__wrap_malloc(size_t size);
+void *__real_calloc(size_t n, size_t size);
+void *__wrap_calloc(size_t n, size_t size);
+void *__real_realloc(void *at, size_t size);
+void *__wrap_realloc(void *at, size_t size);
+
+static int fails(void)
+{
+    if (countdown < 0) return 0;
+    if (countdown == 0) return 1;
+    countdown--;
+    return 0;
+}
+
+void *__wrap_malloc(size_t size)
+{
+    return fails() ? NULL : __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t n, size_t size)
+{
+    return fails() ? NULL : __real_calloc(n, size);
+}
+
+void *__wrap_realloc(void *at, size_t size)
+{
+    return fails() ? NULL : __real_realloc(at, size);
+}
+
 struct company { /* a coordinator with keys, and another run's keys */
     char dir[SCRATCH_ROOM], at[SCRATCH_ROOM], other[SCRATCH_ROOM];
     struct tr_wire *coordinator;
@@ -302,6 +334,34 @@ static void every_interface_by_name(void **state)
     close_company(&c);
 }
 
+/* Fault: every allocation of ours that opening a wire makes, keys included. (ZeroMQ's own are not
+ * failed: it aborts.) */
+static void opening_without_memory(void **state)
+{
+    (void)state;
+    struct company c;
+    open_company(&c);
+    enum tr_status st = TR_AGAIN;
+    int64_t k = 0;
+    for (; st != TR_OK; k++) {
+        struct tr_keys keys = {.n = 0};
+        struct tr_wire *w = NULL;
+        struct tr_err err = {0};
+        char bound[TR_ADDRESS_BYTES];
+        countdown = k;
+        st = tr_keys_open(c.at, TR_KEY_SERVER, &keys, &err);
+        if (st == TR_OK) st = tr_wire_listen("tcp://127.0.0.1:0", &keys, bound, &w, &err);
+        countdown = -1;
+        if (st != TR_OK && (st != TR_NOMEM || w || !err.text[0]))
+            fail_msg("allocation %lld: %s: %s", (long long)k, tr_status_name(st),
+                     err.text);
+        tr_wire_close(w);
+        tr_keys_close(&keys);
+    }
+    assert_true(k > 5);
+    close_company(&c);
+}
+
 /* A worker that gives weights: it listens with its own pair, its address says its key. */
 static void a_worker_listens_too(void **state)
 {
@@ -371,6 +431,7 @@ int main(void)
         cmocka_unit_test(keys_where_there_are_none),
         cmocka_unit_test(mistakes_are_named),
         cmocka_unit_test(every_interface_by_name),
+        cmocka_unit_test(opening_without_memory),
         cmocka_unit_test(a_worker_listens_too),
         cmocka_unit_test(a_coordinator_that_is_late),
     };
