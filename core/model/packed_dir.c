@@ -139,7 +139,8 @@ static bool find_oldest(const char *dir, int64_t keep, char oldest[TR_PACKED_PAT
     if (!d) return false;
     while ((e = readdir(d))) { // NOLINT(concurrency-mt-unsafe): d is ours
         size_t size = strlen(e->d_name);
-        if (size < sizeof ending || strcmp(e->d_name + size + 1 - sizeof ending, ending))
+        if (size < sizeof ending ||
+            strcmp(e->d_name + size + 1 - sizeof ending, ending) != 0)
             continue;
         if (tr_path_join(path, sizeof path, dir, e->d_name, NULL) != TR_OK ||
             lstat(path, &sb) != 0)

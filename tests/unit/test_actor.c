@@ -171,6 +171,32 @@ static void dropped_weights_stay_as_long_as_they_are_needed(void **state)
     versions_close(&v);
 }
 
+/* Units for other weights are not overtaken by those that come after them. */
+static void nobody_waits_for_ever(void **state)
+{
+    (void)state;
+    static const int version[] = {0, 1, 0}, length[] = {20, 6, 2};
+    struct versions v;
+    struct tr_digest id[3];
+    versions_open(&v, false);
+    struct tr_actor *a = open_actor(&v, TR_ROLE_ROLLOUT, 0);
+    load(a, &v, 1);
+    assert_true(loaded_ok(a));
+    for (int n = 0; n < 3; n++) {
+        struct tr_unit unit = versions_generate(&v, version[n], n, length[n]);
+        id[n] = unit.id;
+        give(a, unit);
+    }
+    for (int n = 0; n < 3; n++) {
+        struct tr_message m = next(a);
+        assert_int_equal(m.say, TR_SAY_DONE);
+        assert_true(tr_digest_equal(&m.as.done.id, &id[n]));
+        tr_message_fini(&m);
+    }
+    tr_actor_close(a);
+    versions_close(&v);
+}
+
 /* A rollout's present weights are dropped in the middle of its sequences. */
 static void a_drop_harms_no_sequence(void **state)
 {
@@ -248,6 +274,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(answers_are_those_of_the_weights_named),
         cmocka_unit_test(dropped_weights_stay_as_long_as_they_are_needed),
+        cmocka_unit_test(nobody_waits_for_ever),
         cmocka_unit_test(a_drop_harms_no_sequence),
         cmocka_unit_test(a_full_shelf_says_so),
         cmocka_unit_test(a_load_names_what_was_wrong),

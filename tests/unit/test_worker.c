@@ -225,7 +225,7 @@ static void a_cut_wire_is_joined_again(void **state)
     welcome(&p);
     snprintf(address, sizeof address, "%s", p.address);
     tr_wire_close(p.wire);
-    nanosleep(&(struct timespec){.tv_sec = 3}, NULL);
+    nanosleep(&(struct timespec){.tv_sec = 5}, NULL);
     assert_int_equal(tr_wire_listen(address, NULL, p.address, &p.wire, NULL), TR_OK);
     m = next(&p);
     assert_int_equal(m.say, TR_SAY_HELLO);
