@@ -19,10 +19,10 @@
 
 struct tr_ask_learn {
     int objective; /* enum tr_objective */
+    bool want_digest;
     double divisor, clip, ratio_threshold;
     struct tr_kto kto;
     double lr, beta1, beta2, eps, weight_decay, max_grad_norm;
-    bool want_digest;
     struct tr_array start;                   /* i64 [S + 1] */
     struct tr_array token;                   /* i32 [T] */
     struct tr_array label;                   /* i32 [T]; empty for pairs */

@@ -102,8 +102,8 @@ static void check_step(const struct tr_kto_rows *k, const char *part, const char
     check_split(k, dir, 2, &r, grad);
 }
 
-static void run_case(struct tr_golden *g, const char *part, const char *name,
-                     const char *dir, const char *key)
+static void run_case(struct tr_golden *g, const char *global, const char *name,
+                     const char *models, const char *key)
 {
     char at[500];
     char path[4700];
@@ -112,15 +112,15 @@ static void run_case(struct tr_golden *g, const char *part, const char *name,
     struct tr_err err = {0};
     struct tr_kto_rows k = {0};
     snprintf(at, sizeof at, "%s.%s", name, key);
-    snprintf(path, sizeof path, "%s/expected.%s.json", part, key);
-    snprintf(batch, sizeof batch, "%s/batch.%s.safetensors", part, key);
+    snprintf(path, sizeof path, "%s/expected.%s.json", global, key);
+    snprintf(batch, sizeof batch, "%s/batch.%s.safetensors", global, key);
     if (tr_json_load(path, 64U << 20U, &want, &err) != TR_OK) {
         tr_golden_fail(g, at, "%s", err.text);
         return;
     }
-    if (tr_kto_rows_open(g, at, dir, batch, json_object_get(want, "config"), &k)) {
+    if (tr_kto_rows_open(g, at, models, batch, json_object_get(want, "config"), &k)) {
         check_log_probs(&k, want);
-        check_step(&k, part, dir, key, want);
+        check_step(&k, global, models, key, want);
     }
     tr_kto_rows_close(&k);
     json_decref(want);

@@ -151,11 +151,11 @@ static void check_step(const struct f4_kto *x, const char *key)
 }
 
 void tr_golden_f4_kto(struct tr_golden *g, const char *part, const char *name,
-                      const json_t *cases)
+                      json_t *cases)
 {
     const char *key = NULL;
     json_t *want = NULL;
-    json_object_foreach((json_t *)(uintptr_t)cases, key, want)
+    json_object_foreach(cases, key, want)
     {
         char at[500];
         char batch[4700];

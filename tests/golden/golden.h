@@ -57,7 +57,7 @@ tr_golden_family tr_golden_f0, tr_golden_f1, tr_golden_f2, tr_golden_f3, tr_gold
 tr_golden_family tr_golden_f5_standalone, tr_golden_f10_critic, tr_golden_f10_kto;
 /* cases: kto_expected.json. */
 void tr_golden_f4_kto(struct tr_golden *g, const char *part, const char *name,
-                      const json_t *cases);
+                      json_t *cases);
 
 /* DIR/../golden.json: formulas alone. */
 void tr_golden_vectors(struct tr_golden *g, const char *path);

@@ -12,7 +12,7 @@
 
 static void *take(int64_t n, size_t width)
 {
-    void *at = calloc((size_t)n, width);
+    void *at = calloc((size_t)(n > 0 ? n : 1), width);
     assert_non_null(at);
     return at;
 }
@@ -34,8 +34,8 @@ static void fill(struct learning *x, int64_t V, uint64_t *seed)
             x->wanted_value[i] = tiny_real(seed);
         }
     for (int64_t s = 0; s < q->S; s++) {
-        double answer = (double)((x->start[s + 1] - x->start[s]) / 2);
-        x->reference[s] = answer * -log((double)V) + (double)tiny_real(seed);
+        int64_t answer = (x->start[s + 1] - x->start[s]) / 2;
+        x->reference[s] = (double)answer * -log((double)V) + (double)tiny_real(seed);
         x->desirable[s] = s % 3 != 1;
     }
 }
@@ -86,7 +86,7 @@ void learning_open(struct learning *x, enum tr_objective objective, int64_t V, i
     fill(x, V, &seed);
     for (int64_t i = 0; i < T; i++) targets += x->label[i] != TR_UNLABELLED;
     x->task.divisor = (double)targets;
-    if (objective == TR_LEARN_PAIRS) x->task.divisor = (double)(S / 2);
+    if (objective == TR_LEARN_PAIRS) x->task.divisor = (double)S / 2;
     if (objective == TR_LEARN_KTO) x->task.divisor = (double)S;
 }
 

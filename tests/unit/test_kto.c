@@ -74,8 +74,8 @@ static void slopes_are_those_of_the_losses(void **state)
     static const struct tr_kto_group group = {
         .z0 = 0.6, .divisor = 5, .n = 5, .desirable = 3, .answered = 2};
     for (int desirable = 0; desirable < 2; desirable++)
-        for (double logp = -60; logp < -40; logp += 2.5) {
-            double loss[2], h = 1e-4;
+        for (int at = 0; at < 8; at++) {
+            double loss[2], h = 1e-4, logp = -60 + 2.5 * at;
             for (int i = 0; i < 2; i++) {
                 struct tr_kto_sums s = {0};
                 tr_kto_add(&s, &k, &group, desirable, logp + (i ? h : -h), -50, 7);
