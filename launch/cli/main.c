@@ -93,12 +93,13 @@ static const struct command commands[] = {
      "one is written to FILE. With --alone all roles live in this process, and the digests\n"
      "are the same.\n"},
     {"role", tr_cli_role, "serve one role of a run",
-     "troupe role ROLE --join ADDRESS (--model DIR | --skeleton) [--keys DIR]\n"
+     "troupe role ROLE --join ADDRESS (--model DIR | --skeleton | --rule RULE) [--keys DIR]\n"
      "            [--name NAME] [--threads N] [--isa scalar|avx2|avx512] [--math exact|openblas]\n"
      "            [--bf16] [--max-tokens N] [--max-sequences N] [--pages N]\n"
      "            [--join-seconds X] [--seed N] [--cpus LIST] [--weights DIR] [--keep N]\n"
-     "            [--source ADDRESS]\n"
-     "            rewards: [--slot NAME] [--swap]\n"
+     "            [--source ADDRESS] [--host NAME]\n"
+     "            rewards: [--slot NAME] [--swap] [--rule length [--target N] [--scale X] |\n"
+     "                      --rule regex --pattern P [--hit X] [--miss X]] [--tokenizer DIR]\n"
      "            learners: [--checkpoint DIR] [--from-scratch] [--recompute]\n"
      "                      [--value-head] [--no-lm-head]\n"
      "\n"
