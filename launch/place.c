@@ -162,6 +162,13 @@ static enum tr_status list_processes(struct division *d, int wishes, int n,
 static void say_why(const struct tr_machine *h, struct tr_places *p, long need)
 {
     char time[64] = "";
+    if (!p->own && need <= h->threads) {
+        snprintf(p->why, sizeof p->why,
+                 "%d processes take turns on %d cores: they share, nothing is bound "
+                 "(threads for each role would bind them)",
+                 p->n, h->cores);
+        return;
+    }
     if (h->threads < h->cores)
         snprintf(time, sizeof time, " and CPU time for %d threads", h->threads);
     if (p->own)
@@ -176,20 +183,22 @@ static void say_why(const struct tr_machine *h, struct tr_places *p, long need)
 
 enum tr_status tr_places_divide(const struct tr_machine *h,
                                 const struct tr_place_wish *wish, int wishes,
-                                struct tr_places *out, struct tr_err *err)
+                                bool in_turns, struct tr_places *out, struct tr_err *err)
 {
     long need = 0;
     int n = 0;
+    bool open = false; /* some were not asked for a number of threads */
     struct division d = {.host = h, .wish = wish, .places = out};
     *out = (struct tr_places){.n = 0};
     enum tr_status st = check(wish, wishes, err);
     if (st != TR_OK) return st;
     for (int i = 0; i < wishes; i++) {
         n += wish[i].replicas;
+        open = open || wish[i].threads == 0;
         need += (long)wish[i].replicas * least_threads(&wish[i]);
     }
     st = list_processes(&d, wishes, n, err);
-    out->own = need <= h->threads;
+    out->own = need <= h->threads && !(in_turns && open && n > 1);
     out->bound = out->own && h->here;
     say_why(h, out, need);
     if (st == TR_OK && !out->own) share_time(&d);

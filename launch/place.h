@@ -11,8 +11,11 @@
  *              go to those who left it open, in proportion to their weight, the largest first;
  *              each process sits within the smallest part of the host (cache, package) that has
  *              room for it, so that neighbours share caches and memory
- *      shared  otherwise: nobody is bound. A role's replicas divide the threads among them, and
- *              roles take turns, as the steps of a run do
+ *      shared  otherwise: nobody is bound, and a role's replicas divide the threads among them
+ *
+ * Roles that take turns (a step generates, then judges, then learns) would leave most of the host
+ * idle if each had a part of it: 2 of 8 cores would generate. They have cores of their own only
+ * where each was asked to have a number of threads, since that is what it uses then anyway.
  *
  * Invariants.
  *   1. Places of their own are disjoint, within the host's usable PUs, whole cores, never empty.
@@ -22,11 +25,14 @@
 #ifndef TR_LAUNCH_PLACE_H
 #define TR_LAUNCH_PLACE_H
 
-#include <jansson.h>
-
 #include "launch/machine.h"
+#include "launch/roles.h"
 
-enum { TR_PLACE_WISHES = 64, TR_PLACE_REPLICAS = 1024, TR_PLACE_NAME = 64 };
+enum {
+    TR_PLACE_WISHES = TR_ROLES + TR_REWARDS_MAX,
+    TR_PLACE_REPLICAS = 1024,
+    TR_PLACE_NAME = TR_SLOT_BYTES + 16
+};
 
 struct tr_place_wish {
     char name[TR_PLACE_NAME]; /* "rollout", "reward main" */
@@ -52,16 +58,20 @@ struct tr_places {
 /* The caller owns *out (tr_places_fini). */
 enum tr_status tr_places_divide(const struct tr_machine *h,
                                 const struct tr_place_wish *wish, int wishes,
-                                struct tr_places *out, struct tr_err *err);
+                                bool in_turns, struct tr_places *out, struct tr_err *err);
 void tr_places_fini(struct tr_places *p);
 
 /* What `troupe role --cpus` takes: "0-3,8", or "" when the place is shared. */
 void tr_place_list(const struct tr_place *p, char *out, size_t size);
 
-/* The wishes of a `roles:` block (its shape is launch/options_check.c's to judge); rewards that are
- * rules or come from outside need no place. `where` opens errors. */
-enum tr_status tr_place_wishes(json_t *roles, const char *where,
-                               struct tr_place_wish wish[TR_PLACE_WISHES], int *wishes,
-                               struct tr_err *err);
+/* The wishes of a run's roles; rewards that are rules or come from outside need no place. */
+void tr_place_wishes(const struct tr_roles *roles,
+                     struct tr_place_wish wish[TR_PLACE_WISHES], int *wishes);
+
+/* The place of a role's replica (from 0; slot: which of several rewards), or NULL: nobody wished
+ * for it. wish is what was divided. */
+const struct tr_place *tr_places_find(const struct tr_places *p,
+                                      const struct tr_place_wish *wish, enum tr_role role,
+                                      const char *slot, int64_t replica);
 
 #endif

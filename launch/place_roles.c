@@ -1,9 +1,8 @@
-/* From a `roles:` block to wishes. */
+/* From the roles of a run to wishes, and back from places to roles. */
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "actors/role.h"
-#include "core/base/json.h"
 #include "launch/place.h"
 
 /* Learners get the most: they are waited for by everybody. Rollouts generate token by token, which
@@ -17,73 +16,43 @@ static int weight_of(enum tr_role role)
     return weight[role];
 }
 
-/* A count of this entry, `otherwise` when it says nothing. */
-static enum tr_status count_of(const json_t *entry, const char *key, const char *where,
-                               int64_t least, int64_t otherwise, int *out,
-                               struct tr_err *err)
+static void name_of(enum tr_role role, const char *slot, char out[TR_PLACE_NAME])
 {
-    int64_t n = otherwise;
-    enum tr_status st = TR_OK;
-    if (json_is_object(entry))
-        st = tr_json_int_or(entry, key, where, least, TR_PLACE_REPLICAS, otherwise, &n,
-                            err);
-    *out = (int)n;
-    return st;
+    snprintf(out, TR_PLACE_NAME, "%s%s%s", tr_role_name(role), *slot ? " " : "", slot);
 }
 
-static enum tr_status add(const json_t *entry, enum tr_role role, const char *name,
-                          const char *where, struct tr_place_wish *wish, int *wishes,
-                          struct tr_err *err)
+static void add(enum tr_role role, const char *slot, const struct tr_role_wish *r,
+                struct tr_place_wish *wish, int *wishes)
 {
-    char at[160];
-    struct tr_place_wish w = {.weight = weight_of(role)};
-    snprintf(at, sizeof at, "%s: roles: %s", where, name);
-    if (*wishes == TR_PLACE_WISHES)
-        return tr_err_set(err, TR_BADARG, "%s: more than %d entries", at,
-                          TR_PLACE_WISHES);
-    snprintf(w.name, sizeof w.name, "%s", name);
-    enum tr_status st = count_of(entry, "replicas", at, 0, 1, &w.replicas, err);
-    if (st == TR_OK) st = count_of(entry, "threads", at, 1, 0, &w.threads, err);
-    bool needs_place = w.replicas > 0 && !json_object_get(entry, "rule") &&
-                       !json_is_true(json_object_get(entry, "external"));
-    if (st == TR_OK && needs_place) wish[(*wishes)++] = w;
-    return st;
+    if (r->replicas < 1) return;
+    assert(*wishes < TR_PLACE_WISHES);
+    struct tr_place_wish *w = &wish[(*wishes)++];
+    *w = (struct tr_place_wish){.weight = weight_of(role),
+                                .replicas = (int)r->replicas,
+                                .threads = (int)r->threads};
+    name_of(role, slot, w->name);
 }
 
-/* One reward, or a list of them by name. */
-static enum tr_status add_rewards(const json_t *entry, const char *where,
-                                  struct tr_place_wish *wish, int *wishes,
-                                  struct tr_err *err)
+void tr_place_wishes(const struct tr_roles *roles,
+                     struct tr_place_wish wish[TR_PLACE_WISHES], int *wishes)
 {
-    enum tr_status st = TR_OK;
-    if (!json_is_array(entry))
-        return add(entry, TR_ROLE_REWARD, "reward", where, wish, wishes, err);
-    for (size_t i = 0; i < json_array_size(entry) && st == TR_OK; i++) {
-        char name[TR_PLACE_NAME];
-        const json_t *one = json_array_get(entry, i);
-        const char *own = json_string_value(json_object_get(one, "name"));
-        snprintf(name, sizeof name, "reward%s%s", own ? " " : "", own ? own : "");
-        st = add(one, TR_ROLE_REWARD, name, where, wish, wishes, err);
-    }
-    return st;
-}
-
-enum tr_status tr_place_wishes(json_t *roles, const char *where,
-                               struct tr_place_wish wish[TR_PLACE_WISHES], int *wishes,
-                               struct tr_err *err)
-{
-    const char *name;
-    json_t *entry;
-    enum tr_status st = TR_OK;
     *wishes = 0;
-    json_object_foreach(roles, name, entry)
-    {
-        int role = tr_role_of(name);
-        if (role < 0) continue; /* listen, and what is no process */
-        st = role == TR_ROLE_REWARD
-                 ? add_rewards(entry, where, wish, wishes, err)
-                 : add(entry, (enum tr_role)role, name, where, wish, wishes, err);
-        if (st != TR_OK) return st;
-    }
-    return st;
+    for (int r = 0; r < TR_ROLES; r++)
+        if (r != TR_ROLE_REWARD) add((enum tr_role)r, "", &roles->role[r], wish, wishes);
+    for (int64_t i = 0; i < roles->rewards; i++)
+        if (roles->reward[i].kind == TR_REWARD_MODEL)
+            add(TR_ROLE_REWARD, roles->reward[i].name, &roles->reward[i].role, wish,
+                wishes);
+}
+
+const struct tr_place *tr_places_find(const struct tr_places *p,
+                                      const struct tr_place_wish *wish, enum tr_role role,
+                                      const char *slot, int64_t replica)
+{
+    char name[TR_PLACE_NAME];
+    name_of(role, slot, name);
+    for (int i = 0; i < p->n; i++)
+        if (p->at[i].replica == replica && strcmp(wish[p->at[i].wish].name, name) == 0)
+            return &p->at[i];
+    return NULL;
 }

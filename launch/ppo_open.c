@@ -296,6 +296,7 @@ static void free_prompts(struct tr_ppo_prompts *p)
 void tr_ppo_close(struct tr_ppo_parts *p)
 {
     if (p->staff) tr_staff_destroy(p->staff, 10);
+    tr_places_fini(&p->seats.places);
     tr_core_destroy(p->core);
     tr_plan_ppo_destroy(p->plan);
     tr_wire_close(p->wire);

@@ -6,6 +6,7 @@
 #include "actors/coordinator/plan_ppo.h"
 #include "core/model/packed_dir.h"
 #include "core/text/examples.h"
+#include "launch/place.h"
 #include "launch/ppo_run.h"
 #include "launch/roles.h"
 #include "launch/staff.h"
@@ -29,6 +30,12 @@ struct tr_ppo_save { /* a folder that was asked for */
 };
 enum { TR_SAVES_MAX = 32 };
 
+struct tr_ppo_seats { /* who has which cores */
+    struct tr_place_wish wish[TR_PLACE_WISHES];
+    struct tr_places places; /* owns; empty when this host cannot be read */
+    char list[256];          /* of the member whose words were asked for last */
+};
+
 struct tr_ppo_parts {
     const struct tr_options *o; /* borrows, as the next two */
     const char *where;
@@ -45,6 +52,7 @@ struct tr_ppo_parts {
     struct tr_journal *journal;
     struct tr_memo memo;
     struct tr_wire *wire;
+    struct tr_ppo_seats seats;
     struct tr_staff *staff;
     struct tr_packed_dir *packed;
     char weights[TR_PACKED_PATH]; /* the folder of packed weights */

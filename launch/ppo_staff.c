@@ -92,6 +92,20 @@ static void add_learner(struct tr_ppo_parts *p, const struct tr_member *m,
         tr_words_add(w, "--source", p->roles.source);
 }
 
+/* Its threads, and its cores where it has some of its own. One that nobody counted with, as a reward
+ * that came by a swap, shares. */
+static void add_place(struct tr_ppo_parts *p, const struct tr_member *m, int64_t threads,
+                      struct tr_words *w)
+{
+    struct tr_ppo_seats *s = &p->seats;
+    const struct tr_place *at =
+        tr_places_find(&s->places, s->wish, m->role, m->slot, m->index);
+    tr_words_number(w, "--threads", at ? at->threads : threads);
+    if (!at || !s->places.bound) return;
+    tr_place_list(at, s->list, sizeof s->list);
+    tr_words_add(w, "--cpus", s->list);
+}
+
 enum tr_status tr_ppo_words(void *self, const struct tr_member *m, struct tr_words *w,
                             struct tr_err *err)
 {
@@ -107,7 +121,7 @@ enum tr_status tr_ppo_words(void *self, const struct tr_member *m, struct tr_wor
     if (p->roles.keys) tr_words_add(w, "--keys", p->roles.keys);
     if (m->slot[0]) tr_words_add(w, "--slot", m->slot);
     tr_words_number(w, "--seed", p->o->steps.seed);
-    tr_words_number(w, "--threads", threads);
+    add_place(p, m, threads, w);
     if (rule) {
         add_rule(p, reward, w);
         return TR_OK;
@@ -136,6 +150,24 @@ enum tr_status tr_ppo_start_reward(struct tr_ppo_parts *p, const struct tr_rewar
     return tr_staff_add(p->staff, TR_ROLE_REWARD, w->name, w->role.replicas, err);
 }
 
+/* Divides this host among them. What cannot be had is a warning: they share then. */
+static void seat(struct tr_ppo_parts *p)
+{
+    int wishes = 0;
+    struct tr_machine host;
+    struct tr_err err = {0};
+    enum tr_status st = tr_machine_open(NULL, &host, &err);
+    tr_place_wishes(&p->roles, p->seats.wish, &wishes);
+    if (st == TR_OK)
+        st = tr_places_divide(&host, p->seats.wish, wishes, p->set.staleness == 0,
+                              &p->seats.places, &err);
+    tr_machine_close(&host);
+    if (st == TR_OK)
+        tr_log_info(p->watch->log, "%s", p->seats.places.why);
+    else
+        tr_log_warn(p->watch->log, "nobody has cores of their own: %s", err.text);
+}
+
 enum tr_status tr_ppo_start_staff(struct tr_ppo_parts *p, struct tr_err *err)
 {
     enum tr_status st =
@@ -145,6 +177,7 @@ enum tr_status tr_ppo_start_staff(struct tr_ppo_parts *p, struct tr_err *err)
                                   .words = tr_ppo_words,
                                   .fell = tr_ppo_fell,
                                   .self = p};
+    seat(p);
     if (st == TR_OK) st = tr_staff_create(&s, &p->staff, err);
     for (int r = 0; r < TR_ROLES && st == TR_OK; r++)
         if (r != TR_ROLE_REWARD)

@@ -108,12 +108,13 @@ static const struct command commands[] = {
      "binds it to those PUs and the memory near them; `troupe topology` proposes some.\n"},
     {"topology", tr_cli_topology, "show this host and who would get which cores",
      "troupe topology [RUN.YAML] [--policy N] [--rollout N] [--reference N] [--reward N]\n"
-     "                [--critic N] [--threads N] [--pretend WORDS]\n"
+     "                [--critic N] [--threads N] [--staleness 0|1] [--pretend WORDS]\n"
      "\n"
      "Prints packages, memory, caches, the limits of control groups and affinity, and which\n"
      "PUs each process of RUN.YAML's roles (or of the numbers given) would be bound to.\n"
-     "Processes are bound when each can have cores of its own; otherwise they share. WORDS\n"
-     "are hwloc's for another host, as \"pack:2 [numa] l3:1 core:8 pu:2\".\n"},
+     "Processes are bound when each can have cores of its own and does not wait for the\n"
+     "others' turns; otherwise they share. WORDS are hwloc's for another host, as\n"
+     "\"pack:2 [numa] l3:1 core:8 pu:2\".\n"},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 

@@ -3,8 +3,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "actors/role.h"
-#include "core/base/cgroup.h"
 #include "core/base/json.h"
 #include "core/base/yaml.h"
 #include "core/model/memory.h"
@@ -17,7 +15,7 @@ struct wish {
     const char *run;     /* a run.yaml, or NULL */
     const char *pretend; /* hwloc's words for another host */
     int64_t replicas[TR_ROLES];
-    int64_t threads;
+    int64_t threads, staleness;
 };
 
 static enum tr_status parse(int argc, char **argv, struct wish *w, struct tr_err *err)
@@ -30,6 +28,7 @@ static enum tr_status parse(int argc, char **argv, struct wish *w, struct tr_err
         {"reward", TR_FLAG_INT, &w->replicas[TR_ROLE_REWARD], 0, TR_PLACE_REPLICAS},
         {"critic", TR_FLAG_INT, &w->replicas[TR_ROLE_CRITIC], 0, TR_PLACE_REPLICAS},
         {"threads", TR_FLAG_INT, &w->threads, 0, TR_PLACE_REPLICAS},
+        {"staleness", TR_FLAG_INT, &w->staleness, 0, 1},
     };
     int words = 0;
     *w = (struct wish){.run = NULL};
@@ -142,10 +141,10 @@ static void print_place(const struct tr_place_wish *wish, const struct tr_place 
 
 static enum tr_status print_places(const struct tr_machine *h,
                                    const struct tr_place_wish *wish, int wishes,
-                                   struct tr_err *err)
+                                   bool in_turns, struct tr_err *err)
 {
     struct tr_places places;
-    enum tr_status st = tr_places_divide(h, wish, wishes, &places, err);
+    enum tr_status st = tr_places_divide(h, wish, wishes, in_turns, &places, err);
     if (st != TR_OK) return st;
     printf("\n%-20s %7s  %-20s %s\n", "process", "threads", "PUs", "NUMA");
     for (int i = 0; i < places.n; i++)
@@ -155,42 +154,64 @@ static enum tr_status print_places(const struct tr_machine *h,
     return TR_OK;
 }
 
-/* A run.yaml's `roles:`, or what the flags say, as such a block. */
-static enum tr_status read_roles(const struct wish *w, json_t **roles, struct tr_err *err)
+/* Only PPO has all roles; KTO has a reference beside the policy. */
+static void leave_out(const char *stage, struct tr_roles *r)
 {
-    json_t *run = NULL;
-    if (!w->run) {
-        *roles = json_object();
-        for (int r = 0; r < TR_ROLES; r++) {
-            json_t *entry = json_pack("{s:I}", "replicas", (json_int_t)w->replicas[r]);
-            if (w->threads)
-                json_object_set_new(entry, "threads", json_integer(w->threads));
-            if (w->replicas[r] > 0)
-                json_object_set(*roles, tr_role_name((enum tr_role)r), entry);
-            json_decref(entry);
-        }
-        return TR_OK;
-    }
-    enum tr_status st = tr_yaml_load(w->run, &run, err);
+    if (!strcmp(stage, "ppo")) return;
+    r->role[TR_ROLE_ROLLOUT].replicas = r->role[TR_ROLE_CRITIC].replicas = 0;
+    r->rewards = 0;
+    if (strcmp(stage, "kto") != 0) r->role[TR_ROLE_REFERENCE].replicas = 0;
+}
+
+/* A run.yaml's roles. *run is what their texts borrow from; the caller owns it. */
+static enum tr_status read_run(const char *path, json_t **run, struct tr_roles *out,
+                               int64_t *staleness, struct tr_err *err)
+{
+    enum tr_status st = tr_yaml_load(path, run, err);
     if (st != TR_OK) return st;
-    *roles = json_incref(json_object_get(run, "roles"));
-    json_decref(run);
-    if (json_is_object(*roles)) return TR_OK;
-    return tr_err_set(err, TR_BADARG, "%s: roles: expected a map, found %s", w->run,
-                      tr_json_kind(*roles));
+    const char *reward = NULL, *stage = NULL;
+    json_t *block = json_object_get(*run, "roles");
+    st = tr_json_string_or(*run, "reward_model", path, NULL, &reward, err);
+    if (st == TR_OK) st = tr_json_string_or(*run, "stage", path, "sft", &stage, err);
+    if (st == TR_OK && block && !json_is_object(block))
+        st = tr_err_set(err, TR_BADARG, "%s: roles: expected a map, found %s", path,
+                        tr_json_kind(block));
+    if (st == TR_OK) st = tr_roles_read(block, path, reward, out, err);
+    if (st == TR_OK)
+        st = tr_json_int_or(*run, "staleness", path, 0, 1, *staleness, staleness, err);
+    if (st == TR_OK) leave_out(stage, out);
+    return st;
+}
+
+/* What the flags say, as such a block. */
+static void take_flags(const struct wish *w, struct tr_roles *out)
+{
+    *out = (struct tr_roles){.rewards = w->replicas[TR_ROLE_REWARD] > 0};
+    for (int r = 0; r < TR_ROLES; r++)
+        if (r != TR_ROLE_REWARD)
+            out->role[r] = (struct tr_role_wish){w->replicas[r], w->threads, NULL};
+    out->reward[0].role =
+        (struct tr_role_wish){w->replicas[TR_ROLE_REWARD], w->threads, NULL};
 }
 
 static enum tr_status print_company(const struct wish *w, const struct tr_machine *h,
                                     struct tr_err *err)
 {
     struct tr_place_wish wish[TR_PLACE_WISHES];
-    json_t *roles = NULL;
+    struct tr_roles roles;
+    json_t *run = NULL;
     int wishes = 0;
-    enum tr_status st = read_roles(w, &roles, err);
-    if (st == TR_OK)
-        st = tr_place_wishes(roles, w->run ? w->run : "flags", wish, &wishes, err);
-    json_decref(roles);
-    return st == TR_OK && wishes > 0 ? print_places(h, wish, wishes, err) : st;
+    int64_t staleness = w->staleness;
+    enum tr_status st = TR_OK;
+    if (w->run)
+        st = read_run(w->run, &run, &roles, &staleness, err);
+    else
+        take_flags(w, &roles);
+    if (st == TR_OK) tr_place_wishes(&roles, wish, &wishes);
+    if (st == TR_OK && wishes > 0)
+        st = print_places(h, wish, wishes, staleness == 0, err);
+    json_decref(run);
+    return st;
 }
 
 int tr_cli_topology(int argc, char **argv)
