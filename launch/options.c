@@ -56,14 +56,27 @@ static int word_place(const char *words, const char *text, bool *later)
     return -1;
 }
 
+/* "one of" the words that are done. */
+static void list_words(const char *words, char *out, size_t size)
+{
+    size_t at = (size_t)snprintf(out, size, "one of");
+    for (const char *w = words; *w;) {
+        size_t n = strcspn(w, " ");
+        if (*w != '!' && at < size)
+            at += (size_t)snprintf(out + at, size - at, " %.*s", (int)n, w);
+        w += n + (w[n] == ' ');
+    }
+}
+
 static enum tr_status set_number(const struct tr_key *key, const json_t *value,
                                  const char *where, void *field, struct tr_err *err)
 {
     char expected[96];
     double x = json_number_value(value);
     bool whole = key->kind == TR_KEY_INT;
-    snprintf(expected, sizeof expected, "%s from %.15g to %.15g",
-             whole ? "a whole number" : "a number", key->lo, key->hi);
+    snprintf(expected, sizeof expected,
+             whole ? "a whole number from %.0f to %.0f" : "a number from %.15g to %.15g",
+             key->lo, key->hi);
     bool good = json_is_number(value) && x >= key->lo && x <= key->hi;
     if (!good || (whole && x != floor(x))) return wrong(where, key, expected, value, err);
     if (whole)
@@ -82,7 +95,7 @@ static enum tr_status set_word(const struct tr_key *key, const json_t *value,
     const char *text = word_text(value);
     bool later = false;
     int place = text ? word_place(key->words, text, &later) : -1;
-    snprintf(expected, sizeof expected, "one of %s", key->words);
+    list_words(key->words, expected, sizeof expected);
     if (place < 0) return wrong(where, key, expected, value, err);
     if (later && !is_default)
         return tr_err_set(err, TR_BADARG, "%s: %s: %s is not done: %s", where, key->name,

@@ -74,9 +74,8 @@ static void put_learning(json_t *to, const struct tr_ppo_report *r)
                             json_integer((json_int_t)r->policy.mismatch_bits));
     else
         json_object_set_new(to, "mismatch_bits", json_null());
-    json_object_set_new(
-        to, "skipped_steps",
-        json_integer((json_int_t)(r->policy.skipped + r->critic.skipped)));
+    json_object_set_new(to, "skipped_steps",
+                        json_integer((json_int_t)r->policy.skipped + r->critic.skipped));
 }
 
 json_t *tr_ppo_metrics_json(const struct tr_ppo_report *r)
@@ -115,7 +114,7 @@ static void say_step(const struct tr_ppo_parts *p, const struct tr_ppo_report *r
             p->watch->log,
             "step %lld: %lld optimiser steps were not finite: the models were left "
             "as they were",
-            (long long)r->step, (long long)(r->policy.skipped + r->critic.skipped));
+            (long long)r->step, (long long)r->policy.skipped + r->critic.skipped);
 }
 
 /* One line for people: what each reward says of held-out prompts. */

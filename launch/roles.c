@@ -1,5 +1,6 @@
 #include "launch/roles.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -149,6 +150,7 @@ static enum tr_status read_rewards(json_t *list, const char *where, struct tr_ro
 static enum tr_status read_one(const char *name, json_t *value, const char *where,
                                struct tr_roles *out, struct tr_err *err)
 {
+    assert(out);
     const char **text = strcmp(name, "listen") == 0   ? &out->listen
                         : strcmp(name, "keys") == 0   ? &out->keys
                         : strcmp(name, "source") == 0 ? &out->source

@@ -168,7 +168,7 @@ struct tr_ppo_swap { /* one edit of the set */
 /* Asks for the edit. A new slot gets a post at once, so that its workers can join. TR_BADARG in
  * words for what cannot be: no such slot, a step that has begun, nobody left to score. */
 enum tr_status tr_plan_ppo_swap(struct tr_plan_ppo *p, struct tr_core *core,
-                                const struct tr_ppo_swap *swap, struct tr_err *err);
+                                const struct tr_ppo_swap *edit, struct tr_err *err);
 /* Back to the set before the last swap. */
 enum tr_status tr_plan_ppo_rollback(struct tr_plan_ppo *p, struct tr_core *core,
                                     int64_t at, int64_t ticket, struct tr_err *err);

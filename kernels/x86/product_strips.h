@@ -37,43 +37,45 @@ INLINE VEC load_b(const void *b, int64_t at, enum b_type type)
 /* One step of depth for R rows and P panels; A's element (r, d) is at
  * a[r * a_row + d * a_step]. R, P, type and a_step are constants where this is called, so that
  * every loop but the one over d vanishes. */
-INLINE void step(VEC acc[MOST_ROWS][MOST_PANELS * PER], const struct tr_strip *s,
-                 int64_t p, int64_t d, int R, int P, enum b_type type, int64_t a_row,
-                 int64_t a_step)
+INLINE void step( // NOLINT(readability-function-size): constants of the caller
+    VEC acc[MOST_ROWS][MOST_PANELS * PER], const struct tr_strip *s, int64_t p, int64_t d,
+    int64_t R, int64_t P, enum b_type type, int64_t a_row, int64_t a_step)
 {
     VEC w[MOST_PANELS * PER], x[MOST_ROWS];
     if (R < P * PER) { /* whichever is fewer is kept, the other comes one at a time */
-        UNROLL for (int r = 0; r < R; r++) x[r] = vec_all(s->a[r * a_row + d * a_step]);
-        UNROLL for (int v = 0; v < P * PER; v++)
+        UNROLL for (int64_t r = 0; r < R; r++) x[r] =
+            vec_all(s->a[r * a_row + d * a_step]);
+        UNROLL for (int64_t v = 0; v < P * PER; v++)
         {
             w[0] = load_b(
                 s->b, (p + v / PER) * s->b_panel + d * TR_LANES + v % PER * WIDTH, type);
-            UNROLL for (int r = 0; r < R; r++) acc[r][v] = vec_fma(x[r], w[0], acc[r][v]);
+            UNROLL for (int64_t r = 0; r < R; r++) acc[r][v] =
+                vec_fma(x[r], w[0], acc[r][v]);
         }
         return;
     }
-    UNROLL for (int v = 0; v < P * PER; v++) w[v] =
+    UNROLL for (int64_t v = 0; v < P * PER; v++) w[v] =
         load_b(s->b, (p + v / PER) * s->b_panel + d * TR_LANES + v % PER * WIDTH, type);
-    UNROLL for (int r = 0; r < R; r++)
+    UNROLL for (int64_t r = 0; r < R; r++)
     {
         x[0] = vec_all(s->a[r * a_row + d * a_step]);
-        UNROLL for (int v = 0; v < P * PER; v++) acc[r][v] =
+        UNROLL for (int64_t v = 0; v < P * PER; v++) acc[r][v] =
             vec_fma(x[0], w[v], acc[r][v]);
     }
 }
 
 /* The chains of s from panel p on. */
-INLINE void strip(const struct tr_strip *s, int64_t p, int R, int P, enum b_type type,
-                  int64_t a_row, int64_t a_step)
+INLINE void strip(const struct tr_strip *s, int64_t p, int64_t R, int64_t P,
+                  enum b_type type, int64_t a_row, int64_t a_step)
 {
     VEC acc[MOST_ROWS][MOST_PANELS * PER];
     float *c = s->c + p * s->c_panel;
-    UNROLL for (int r = 0; r < R; r++) UNROLL for (int v = 0; v < P * PER; v++)
+    UNROLL for (int64_t r = 0; r < R; r++) UNROLL for (int64_t v = 0; v < P * PER; v++)
         acc[r][v] =
             s->more ? vec_load(c + r * s->c_row + v / PER * s->c_panel + v % PER * WIDTH)
                     : vec_zero();
     if (s->c_soon)
-        UNROLL for (int r = 0; r < R; r++)
+        UNROLL for (int64_t r = 0; r < R; r++)
             _mm_prefetch((const char *)(s->c_soon + r * s->c_row), _MM_HINT_T0);
     const char *soon = s->b_soon ? s->b_soon : s->b; /* somewhere that costs nothing */
     const char *soon_end = soon + s->soon_lines * 64;
@@ -85,13 +87,13 @@ INLINE void strip(const struct tr_strip *s, int64_t p, int R, int P, enum b_type
         soon += soon < soon_end ? 64 : 0;
     }
     if (d < s->depth) step(acc, s, p, d, R, P, type, a_row, a_step);
-    UNROLL for (int r = 0; r < R; r++) UNROLL for (int v = 0; v < P * PER; v++)
+    UNROLL for (int64_t r = 0; r < R; r++) UNROLL for (int64_t v = 0; v < P * PER; v++)
         vec_store(c + r * s->c_row + v / PER * s->c_panel + v % PER * WIDTH, acc[r][v]);
 }
 
 /* All panels of s, P at a time, and the rest as they can be had. */
-INLINE void walk(const struct tr_strip *s, int R, int P, enum b_type type, int64_t a_row,
-                 int64_t a_step)
+INLINE void walk(const struct tr_strip *s, int64_t R, int64_t P, enum b_type type,
+                 int64_t a_row, int64_t a_step)
 {
     int64_t p = 0;
     for (; p + P <= s->panels; p += P) strip(s, p, R, P, type, a_row, a_step);
@@ -100,7 +102,7 @@ INLINE void walk(const struct tr_strip *s, int R, int P, enum b_type type, int64
 }
 
 static const unsigned char together[MOST_ROWS + 1] = {
-#define CASE(R, P) [R] = P,
+#define CASE(R, P) [R] = (P),
     EACH_DIRECT(CASE)
 #undef CASE
 };
@@ -167,21 +169,21 @@ INLINE void pack_2x4(const float *a, int64_t a_row, int64_t out_row, float *out)
 }
 
 /* R rows, constant where it is called. */
-INLINE void pack_rows(const float *a, int64_t a_row, int R, int64_t depth, float *out)
+INLINE void pack_rows(const float *a, int64_t a_row, int64_t R, int64_t depth, float *out)
 {
     int64_t d = 0;
     for (; d + 4 <= depth; d += 4, a += 4, out += 4 * R) {
-        int r = 0;
+        int64_t r = 0;
         UNROLL for (; r + 4 <= R; r += 4) pack_4x4(a + r * a_row, a_row, R, out + r);
         if (r + 2 <= R) {
             pack_2x4(a + r * a_row, a_row, R, out + r);
             r += 2;
         }
         if (r < R)
-            for (int i = 0; i < 4; i++) out[i * R + r] = a[r * a_row + i];
+            for (int64_t i = 0; i < 4; i++) out[i * R + r] = a[r * a_row + i];
     }
     for (; d < depth; d++, a++, out += R)
-        for (int r = 0; r < R; r++) out[r] = a[r * a_row];
+        for (int64_t r = 0; r < R; r++) out[r] = a[r * a_row];
 }
 
 static void pack(const float *a, int64_t a_row, int rows, int64_t depth, float *out)
@@ -200,8 +202,8 @@ static void pack(const float *a, int64_t a_row, int rows, int64_t depth, float *
 
 static void turn(const float *w, float *out)
 {
-    for (int i = 0; i < TR_LANES; i += 4)
-        for (int j = 0; j < TR_LANES; j += 4)
+    for (int64_t i = 0; i < TR_LANES; i += 4)
+        for (int64_t j = 0; j < TR_LANES; j += 4)
             pack_4x4(w + i * TR_LANES + j, TR_LANES, TR_LANES, out + j * TR_LANES + i);
 }
 

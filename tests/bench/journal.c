@@ -29,7 +29,7 @@ static void check(enum tr_status st, const struct tr_err *err)
 {
     if (st == TR_OK) return;
     fprintf(stderr, "bench_journal: %s\n", err->text);
-    exit(1); // NOLINT(concurrency-mt-unsafe): there is one thread
+    exit(1);
 }
 
 struct made { /* a unit whose id is changed from row to row, and its answer */

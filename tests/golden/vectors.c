@@ -121,7 +121,9 @@ static double lr(const struct tr_golden *g, const json_t *o)
     const json_t *want = NULL;
     double e = 0;
     (void)g;
-    json_object_foreach((json_t *)(uintptr_t)o, name, want)
+    /* jansson's iterators take no const */
+    json_object_foreach((json_t *)(uintptr_t)o, // NOLINT(performance-no-int-to-ptr)
+                        name, want)
     {
         struct tr_schedule c;
         if (tr_schedule_named(name, &c, NULL) != TR_OK) return (double)INFINITY;

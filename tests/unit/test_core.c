@@ -530,7 +530,7 @@ static void here_is_said_now_and_then(void **state)
     struct scene s = {0};
     open_scene(&s, 1, 2);
     hello(&s, 0, TR_ROLE_REWARD, "r");
-    for (double t = 1; t < 7; t++) assert_int_equal(tr_core_tick(s.core, t, NULL), TR_OK);
+    for (int t = 1; t < 7; t++) assert_int_equal(tr_core_tick(s.core, t, NULL), TR_OK);
     look(&s);
     assert_true(s.told_here[0]);
     close_scene(&s);

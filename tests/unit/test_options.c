@@ -178,6 +178,8 @@ static void mistakes_are_told_in_one_line(void **state)
         {"math: fast\n", NULL, {"math", "one of exact openblas", "fast"}},
         {"save_strategy: best\n", NULL, {"save_strategy", "best", "later"}},
         {"", "stage=dpo", {"stage", "dpo", "later"}},
+        {"", "stage=x", {"stage", "one of pt sft rm kto ppo,", "\"x\""}},
+        {"", "seed=-1", {"seed", "from 0 to 9007199254740991,", "-1"}},
         {"", "finetuning_type=lora", {"finetuning_type", "set finetuning_type: full"}},
         {"", "finetuning_type=null", {"finetuning_type"}},
         {"use_dora: true\n", NULL, {"use_dora", "true", "LoRA"}},

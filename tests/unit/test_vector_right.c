@@ -21,7 +21,7 @@
 #include "kernels/rope.h"
 #include "kernels/softmax.h"
 
-static const double STEP = 1e-5; /* of a central difference, in f64 */
+static const double little = 1e-5; /* of a central difference, in f64 */
 
 /* Uniform in [-1, 1). */
 static float draw(uint64_t *seed)
@@ -58,12 +58,12 @@ static void differences(loss_fn *loss, double *x, int64_t n, const void *rest, d
 {
     for (int64_t i = 0; i < n; i++) {
         const double was = x[i];
-        x[i] = was + STEP;
+        x[i] = was + little;
         const double above = loss(x, rest);
-        x[i] = was - STEP;
+        x[i] = was - little;
         const double below = loss(x, rest);
         x[i] = was;
-        dx[i] = (above - below) / (2 * STEP);
+        dx[i] = (above - below) / (2 * little);
     }
 }
 
@@ -187,7 +187,8 @@ static void rope_turns_pairs(void **state)
     tr_rope_apply(*state, x, T, HEADS, D, position, cosines, sines, 0);
     for (int h = 0; h < T * HEADS; h++)
         for (int i = 0; i < D / 2; i++) {
-            const double angle = position[h / HEADS] * pow(10000, -2.0 * i / D);
+            const int64_t at = position[h / HEADS];
+            const double angle = (double)at * pow(10000, -2.0 * i / D);
             const double a = was[h * D + i];
             const double b = was[h * D + i + D / 2];
             want[h * D + i] = a * cos(angle) - b * sin(angle);

@@ -151,8 +151,8 @@ void tiny_batch_open(struct tiny_batch *t, int64_t V, uint64_t seed, int64_t S,
         T += length[s];
     }
     t->start[S] = T;
-    t->token = malloc((size_t)T * sizeof *t->token);
-    t->wanted = malloc((size_t)T * sizeof *t->wanted);
+    t->token = malloc((size_t)(T + 1) * sizeof *t->token);
+    t->wanted = malloc((size_t)(T + 1) * sizeof *t->wanted);
     assert(t->token && t->wanted);
     for (int64_t i = 0; i < T; i++) {
         t->token[i] = (int32_t)(tiny_word(&seed) % (uint64_t)V);
