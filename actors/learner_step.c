@@ -461,8 +461,9 @@ static void update(struct tr_learner *l, const struct tr_learn_task *task, doubl
     l->t++;
     for (int64_t i = 0; i < tr_params_count(l->params); i++) {
         const struct tr_param *p = tr_params_get(l->params, i);
+        bool decays = u->peer_decay ? p->peer_decays : p->decays;
         struct tr_adamw cfg = {
-            u->lr, u->beta1, u->beta2, u->eps, p->decays ? u->weight_decay : 0, l->t};
+            u->lr, u->beta1, u->beta2, u->eps, decays ? u->weight_decay : 0, l->t};
         if (takes_part(task, l->params, p))
             tr_adamw_step(l->ex, &cfg, clip, p->size, l->grad + p->at, l->master + p->at,
                           l->moment1 + p->at, l->moment2 + p->at);

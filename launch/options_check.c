@@ -126,6 +126,7 @@ enum tr_status tr_options_check(struct tr_options *o, const char *where,
                           where);
     o->data.stage = (enum tr_stage)o->stage;
     o->data.compat = o->compat;
+    o->update.peer_decay = o->compat;
     if (o->data.max_samples < 0) o->data.max_samples = 0;
     enum tr_status st = need(o->model.path, "model_name_or_path", where, err);
     if (st == TR_OK) st = need(o->data.dataset, "dataset", where, err);

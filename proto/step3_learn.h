@@ -19,7 +19,7 @@
 
 struct tr_ask_learn {
     int objective; /* enum tr_objective */
-    bool want_digest;
+    bool want_digest, peer_decay;
     double divisor, clip, ratio_threshold;
     struct tr_kto kto;
     double lr, beta1, beta2, eps, weight_decay, max_grad_norm;

@@ -51,6 +51,7 @@ enum tr_objective {
 struct tr_update {
     double lr, beta1, beta2, eps, weight_decay;
     double max_grad_norm; /* 0: no clipping */
+    bool peer_decay;      /* decay what the peer decays (core/model/params.h): compat */
 };
 
 struct tr_sequences {

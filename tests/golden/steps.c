@@ -38,7 +38,8 @@ bool tr_steps_run(struct tr_golden *g, const char *name, struct tr_learner *l,
                    .beta2 = 0.999,
                    .eps = 1e-8,
                    .weight_decay = weight_decay,
-                   .max_grad_norm = 1.0},
+                   .max_grad_norm = 1.0,
+                   .peer_decay = true},
     };
     enum tr_status st = grad ? tr_learner_gradient(l, &task, out, grad, &err)
                              : tr_learner_step(l, &task, out, &err);
@@ -110,6 +111,14 @@ static bool tensor_errors(const struct tr_golden *g, const struct tr_learner *l,
     return good;
 }
 
+/* How many tensors the peer has at least: a reward model keeps no output layer. */
+static int64_t wanted_count(const struct tr_learner *l)
+{
+    const struct tr_params *params = tr_learner_params(l);
+    const struct tr_outer_params *o = tr_params_outer(params);
+    return tr_params_count(params) - (o->value_weight && o->lm_head);
+}
+
 void tr_steps_compare(struct tr_golden *g, const char *name, const struct tr_learner *l,
                       const float *flat, const char *path, int64_t stride,
                       double quantile, double max, bool relative)
@@ -140,6 +149,9 @@ void tr_steps_compare_part(struct tr_golden *g, const char *name,
                        t->name);
         goto done;
     }
+    if (!want->prefix && tr_st_count(f) < wanted_count(l))
+        tr_golden_fail(g, name, "%lld tensors of %lld", (long long)tr_st_count(f),
+                       (long long)wanted_count(l));
     if (want->relative) {
         tr_golden_case(g, name, n ? rel : (double)NAN, want->max);
         goto done;

@@ -254,8 +254,12 @@ static void a_task_travels(void **state)
         .clip = 0.2,
         .ratio_threshold = 10,
         .kto = {.beta = 0.1, .desirable_weight = 1, .undesirable_weight = 2, .ftx = 0.5},
-        .update =
-            {.lr = 1e-5, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .max_grad_norm = 1},
+        .update = {.lr = 1e-5,
+                   .beta1 = 0.9,
+                   .beta2 = 0.999,
+                   .eps = 1e-8,
+                   .max_grad_norm = 1,
+                   .peer_decay = true},
     };
     for (int o = TR_LEARN_TOKENS; o <= TR_LEARN_KTO; o++) {
         struct tr_content content;
@@ -275,6 +279,7 @@ static void a_task_travels(void **state)
         if (tr_ask_learn_task(&got, 10, &back, &err) != TR_OK)
             fail_msg("%d: %s", o, err.text);
         assert_true(got.want_digest && back.objective == task.objective);
+        assert_true(back.update.peer_decay);
         assert_true(back.divisor == 3 && back.clip == 0.2 && back.update.lr == 1e-5);
         assert_int_equal(back.seq.S, 2);
         assert_int_equal(back.seq.read_at != NULL, o == TR_LEARN_PAIRS);

@@ -78,6 +78,7 @@ static void defaults_are_the_peer_s(void **state)
     assert_int_equal(o->exec.math, TR_MATH_EXACT);
     assert_int_equal(o->exec.threads, -1);
     assert_int_equal(o->compat, 0);
+    assert_false(o->update.peer_decay);
     assert_int_equal(x.notes.size, 0);
     unload(&x);
 }
@@ -106,7 +107,7 @@ static void command_lines_win_over_files(void **state)
     assert_int_equal(x.o.exec.threads, 3);
     assert_int_equal(x.o.output.save_strategy, TR_SAVE_NO);
     assert_int_equal(x.o.data.max_samples, 0);
-    assert_true(x.o.data.compat);
+    assert_true(x.o.data.compat && x.o.update.peer_decay);
     assert_int_equal(tr_options_stage(&x.o, &stage, NULL), TR_OK);
     assert_int_equal(stage.stage, TR_RM);
     assert_int_equal(stage.warmup_steps, 7);
