@@ -8,6 +8,7 @@
 
 int tr_exec_init(struct tr_exec *ex, const char *isa, int threads, enum tr_math math)
 {
+    // NOLINTNEXTLINE(concurrency-mt-unsafe): only read
     const char *wanted = isa ? isa : getenv("TROUPE_ISA");
     if (wanted && !*wanted) wanted = NULL; /* an empty variable is an unset one */
     if (math == TR_MATH_OPENBLAS) tr_blas_init();

@@ -116,7 +116,7 @@ static void column_tile(void *ctx, int64_t tile, void *scratch)
 }
 
 void tr_linear_db(const struct tr_exec *ex, const float *dy, int64_t M, int64_t N,
-                  float *db) // NOLINT(readability-non-const-parameter)
+                  float *db)
 {
     struct column_sum s = {dy, M, N, db};
     tr_team_run(ex->team, (N + COLUMNS - 1) / COLUMNS, column_tile, &s);

@@ -43,8 +43,8 @@ enum tr_st_dtype {
 struct tr_st_tensor {
     const char *name; /* borrowed from the file */
     enum tr_st_dtype dtype;
-    const char *dtype_name; /* as the file says it; borrowed */
     int rank;
+    const char *dtype_name; /* as the file says it; borrowed */
     int64_t shape[8];
     int64_t count;             /* elements */
     const unsigned char *data; /* borrowed; little-endian, not aligned */

@@ -36,7 +36,7 @@ static int replay_folder(const char *path, int *files)
         fprintf(stderr, "%s: cannot open\n", path);
         return 1;
     }
-    while ((e = readdir(dir))) { // NOLINT(concurrency-mt-unsafe): dir is ours
+    while ((e = readdir(dir))) {
         char file[PATH_ROOM];
         if (e->d_name[0] == '.') continue;
         if (tr_path_join(file, sizeof file, path, e->d_name, NULL) != TR_OK) continue;

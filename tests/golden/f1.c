@@ -28,7 +28,7 @@ enum {
     MAX_SEQUENCES = 256
 };
 
-static const double LR = 1e-3;
+static const double rate = 1e-3;
 
 /* A model of a part: its folder, its name, what is expected, its batches. */
 struct f1 {
@@ -177,7 +177,7 @@ static void check_params(const struct f1 *c, struct tr_learner *l, const char *m
              (long long)k, mode);
     if (!tr_path_exists(path)) return;
     snprintf(at, sizeof at, "%s/params_after_%lld.%s", c->name, (long long)k, mode);
-    tr_steps_compare(c->g, at, l, master, path, 1, 2e-5 * (double)k, LR * (double)k,
+    tr_steps_compare(c->g, at, l, master, path, 1, 2e-5 * (double)k, rate * (double)k,
                      false);
 }
 

@@ -209,16 +209,16 @@ static void fill(struct tr_exec *ex, const struct tr_params *p, float *flat)
 static const struct {
     const char *name;
     enum tr_dtype dtype;
+    int files;
     int64_t shard_bytes;
     const char *torch_dtype;
-    int files;
 } saves[] = {
-    {"f32", TR_F32, 0, "float32", 1},
-    {"bf16", TR_BF16, 0, "bfloat16", 1},
-    {"f16", TR_F16, 0, "float16", 1},
-    {"f32 in shards", TR_F32, 20000, "float32", 3},
-    {"a shard for each tensor", TR_BF16, 1, "bfloat16", 21},
-    {"shards larger than the model", TR_BF16, 1 << 30, "bfloat16", 1},
+    {"f32", TR_F32, 1, 0, "float32"},
+    {"bf16", TR_BF16, 1, 0, "bfloat16"},
+    {"f16", TR_F16, 1, 0, "float16"},
+    {"f32 in shards", TR_F32, 3, 20000, "float32"},
+    {"a shard for each tensor", TR_BF16, 21, 1, "bfloat16"},
+    {"shards larger than the model", TR_BF16, 1, 1 << 30, "bfloat16"},
 };
 
 /* Saved one way after the other into one folder: what a reader finds is always the last. */

@@ -57,7 +57,7 @@ static struct made make(uint64_t header_size, const char *header, size_t data)
     struct made m = {malloc(8 + text + data), 8 + text + data};
     assert_non_null(m.at);
     for (int i = 0; i < 8; i++) m.at[i] = (unsigned char)(header_size >> (8 * i));
-    memcpy(m.at + 8, header, text);
+    for (size_t i = 0; i < text; i++) m.at[8 + i] = (unsigned char)header[i];
     for (size_t i = 0; i < data; i++) m.at[8 + text + i] = (unsigned char)i;
     return m;
 }
