@@ -82,8 +82,11 @@ static int64_t judge(const struct tr_gate *g, const struct question *q)
 
 static void note_refusal(struct tr_gate *g, const struct question *q)
 {
+    static const char mapped[] = "::ffff:"; /* IPv4 on a socket of both kinds */
+    const char *from = (const char *)q->field[ADDRESS];
     char text[TR_CURVE_TEXT] = "none";
     struct tr_curve key;
+    if (strncmp(from, mapped, strlen(mapped)) == 0) from += strlen(mapped);
     if (q->size[KEY] == sizeof key.byte) {
         memcpy(key.byte, q->field[KEY], sizeof key.byte);
         tr_curve_text(&key, text);
@@ -91,7 +94,7 @@ static void note_refusal(struct tr_gate *g, const struct question *q)
     pthread_mutex_lock(&g->lock);
     g->refused++;
     snprintf(g->latest, sizeof g->latest, "the key %s, from %.64s, is not admitted", text,
-             (const char *)q->field[ADDRESS]);
+             from);
     pthread_mutex_unlock(&g->lock);
 }
 
