@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "launch/roles.h"
+
 enum { FULL = 0 }; /* finetuning_type's words */
 
 static enum tr_status need(const char *value, const char *key, const char *where,
@@ -11,35 +13,27 @@ static enum tr_status need(const char *value, const char *key, const char *where
     return tr_err_set(err, TR_BADARG, "%s: %s is missing", where, key);
 }
 
-/* Only what is there today may be asked for: where to listen, and the policy's threads. That the
- * policy is named gives it a process of its own. */
+/* pt, sft and rm have a policy, kto a reference too; naming one of them gives each a process of its
+ * own. PPO has them all. */
 static enum tr_status check_roles(struct tr_options *o, const char *where,
                                   struct tr_err *err)
 {
+    struct tr_roles roles;
     const char *name = NULL;
     json_t *value = NULL;
     json_object_foreach(o->roles, name, value)
     {
-        const json_t *threads = json_object_get(value, "threads");
-        if (strcmp(name, "listen") == 0 && json_is_string(value)) continue;
-        if (o->stage == TR_KTO)
+        int role = tr_role_of(name);
+        bool has = role < 0 || role == TR_ROLE_POLICY || o->stage == TR_PPO ||
+                   (role == TR_ROLE_REFERENCE && o->stage == TR_KTO);
+        if (!has)
             return tr_err_set(err, TR_BADARG,
-                              "%s: roles: %s: kto's policy and reference live in one "
-                              "process; roles of their own come later",
-                              where, name);
-        if (strcmp(name, "policy") != 0 || !json_is_object(value) ||
-            json_object_size(value) != (threads != NULL))
-            return tr_err_set(err, TR_BADARG,
-                              "%s: roles: %s: pt, sft and rm have one role, policy, and "
-                              "of it only threads can be set",
-                              where, name);
-        if (!threads) continue;
-        json_int_t n = json_integer_value(threads);
-        if (!json_is_integer(threads) || n < 1 || n > 1024)
-            return tr_err_set(err, TR_BADARG,
-                              "%s: roles: policy: threads: expected 1 to 1024", where);
-        if (o->exec.threads < 0) o->exec.threads = n;
+                              "%s: roles: %s: this stage has no such role", where, name);
     }
+    enum tr_status st = tr_roles_read(o->roles, where, NULL, &roles, err);
+    if (st != TR_OK || o->stage == TR_PPO) return st;
+    if (o->exec.threads < 0 && roles.role[TR_ROLE_POLICY].threads > 0)
+        o->exec.threads = roles.role[TR_ROLE_POLICY].threads;
     return TR_OK;
 }
 
@@ -132,7 +126,7 @@ enum tr_status tr_options_check(struct tr_options *o, const char *where,
     if (st == TR_OK) st = need(o->data.dataset, "dataset", where, err);
     if (st == TR_OK) st = need(o->output.dir, "output_dir", where, err);
     if (st == TR_OK) st = check_data(o, where, err);
-    if (st == TR_OK && o->stage != TR_PPO) st = check_roles(o, where, err);
+    if (st == TR_OK) st = check_roles(o, where, err);
     if (st == TR_OK) st = check_held_out(o, where, err);
     if (st == TR_OK) st = check_resume(o, where, err);
     if (st == TR_OK) st = check_steps(o, where, err);

@@ -48,7 +48,6 @@ static enum tr_status check_models(struct tr_ppo_parts *p, struct tr_err *err)
 
 /* ---- prompts ---- */
 
-/* A prompt is all before the first token that would be learnt. */
 static enum tr_status join(const struct tr_examples *e, const int64_t *pick, int64_t n,
                            struct tr_ppo_prompts *out, struct tr_err *err)
 {
@@ -61,10 +60,8 @@ static enum tr_status join(const struct tr_examples *e, const int64_t *pick, int
     out->start[0] = 0;
     for (int64_t i = 0; i < n; i++) {
         const struct tr_sequence *s = &tr_examples_get(e, pick[i])->seq[0];
-        int64_t count = 0;
-        while (count < s->count && s->label[count] == TR_IGNORE) count++;
-        memcpy(out->token + out->start[i], s->id, (size_t)count * sizeof *s->id);
-        out->start[i + 1] = out->start[i] + count;
+        memcpy(out->token + out->start[i], s->id, (size_t)s->count * sizeof *s->id);
+        out->start[i + 1] = out->start[i] + s->count;
     }
     out->at = (struct tr_prompts){.count = n, .token = out->token, .start = out->start};
     return TR_OK;
@@ -77,7 +74,6 @@ static enum tr_status load(struct tr_ppo_parts *p, const char *dataset,
     struct tr_buf notes;
     tr_buf_init(&notes, 1 << 20);
     o.dataset = dataset;
-    o.stage = TR_SFT;
     enum tr_status st = tr_examples_load(&o, p->tokenizer, out, &notes, err);
     for (const char *line = tr_buf_text(&notes); st == TR_OK && *line;) {
         size_t n = strcspn(line, "\n");

@@ -4,9 +4,11 @@
 #include <string.h>
 
 #include "actors/checkpoint.h"
+#include "core/base/clock.h"
 #include "core/base/file.h"
 #include "core/model/memory.h"
 #include "launch/stage_parts.h"
+#include "launch/version.h"
 #include "proto/wire.h"
 
 static const double join_seconds = 600; /* reading a large model takes its time */
@@ -56,82 +58,128 @@ static enum tr_status open_here(struct tr_stage_parts *p,
         if (st != TR_OK) return tr_err_wrap(err, st, "resume");
     }
     if (st != TR_OK) return st;
-    return tr_course_open_here(p->learner, start->model, &p->course, err);
+    struct tr_course_judges judges = tr_stage_judges(p);
+    if (p->o->stage == TR_KTO && start->from_scratch && !p->o->ppo.ref_model)
+        return tr_err_set(err, TR_BADARG,
+                          "train_from_scratch: kto needs a reference: set ref_model");
+    const char *other = p->roles.role[TR_ROLE_REFERENCE].model;
+    p->reference =
+        (struct tr_role_start){.ex = p->ex,
+                               .folder = other                 ? other
+                                         : p->o->ppo.ref_model ? p->o->ppo.ref_model
+                                                               : start->model,
+                               .bf16 = start->bf16,
+                               .max_tokens = start->max_tokens};
+    return tr_course_open_here(p->learner, start->model,
+                               p->o->stage == TR_KTO ? &judges : NULL, &p->course, err);
 }
 
-/* ---- in a process of its own ---- */
+/* ---- in processes of their own ---- */
 
-struct words { /* of a command line */
-    const char *at[TR_CHILD_WORDS + 1];
-    int n;
-    char number[4][24];
-    int numbers;
-};
-
-static void add(struct words *w, const char *flag, const char *value)
+static void add_learner(struct tr_stage_parts *p, struct tr_words *w)
 {
-    w->at[w->n++] = flag;
-    if (value) w->at[w->n++] = value;
+    const struct tr_learner_start *start = &p->start;
+    int64_t step = 0;
+    tr_words_add(w, "--model", start->model);
+    tr_words_number(w, "--threads", tr_team_threads(p->ex->team));
+    tr_words_number(w, "--max-tokens", start->max_tokens);
+    tr_words_number(w, "--max-sequences", start->max_sequences);
+    if (start->from_scratch) tr_words_add(w, "--from-scratch", NULL);
+    if (!start->lm_head) tr_words_add(w, "--no-lm-head", NULL);
+    if (start->value_head) tr_words_add(w, "--value-head", NULL);
+    if (start->recompute) tr_words_add(w, "--recompute", NULL);
+    if (p->restarted &&
+        tr_stage_newest(p, p->newest, sizeof p->newest, &step, NULL) != TR_OK)
+        p->newest[0] = 0;
+    if (p->newest[0]) tr_words_add(w, "--checkpoint", p->newest);
+    p->restarted = true;
 }
 
-static void add_number(struct words *w, const char *flag, int64_t value)
+static void add_reference(struct tr_stage_parts *p, struct tr_words *w)
 {
-    char *text = w->number[w->numbers++];
-    snprintf(text, sizeof w->number[0], "%lld", (long long)value);
-    add(w, flag, text);
+    const struct tr_role_wish *wish = &p->roles.role[TR_ROLE_REFERENCE];
+    const char *other = wish->model ? wish->model : p->o->ppo.ref_model;
+    tr_words_add(w, "--model", other ? other : p->start.model);
+    tr_words_number(w, "--threads", wish->threads);
+    tr_words_number(w, "--max-tokens", p->start.max_tokens);
 }
 
-static void spell(const struct tr_stage_parts *p, const struct tr_learner_start *start,
-                  const char *address, const char *checkpoint, struct words *w)
+static enum tr_status words(void *self, const struct tr_member *m, struct tr_words *w,
+                            struct tr_err *err)
 {
-    *w = (struct words){.n = 0};
-    add(w, "role", "policy");
-    add(w, "--name", "policy");
-    add(w, "--join", address);
-    add(w, "--model", start->model);
-    add(w, "--isa", tr_exec_isa(p->ex));
-    add(w, "--math", p->ex->math == TR_MATH_EXACT ? "exact" : "openblas");
-    add_number(w, "--threads", tr_team_threads(p->ex->team));
-    add_number(w, "--seed", (int64_t)start->seed);
-    add_number(w, "--max-tokens", start->max_tokens);
-    add_number(w, "--max-sequences", start->max_sequences);
-    if (start->from_scratch) add(w, "--from-scratch", NULL);
-    if (!start->lm_head) add(w, "--no-lm-head", NULL);
-    if (start->value_head) add(w, "--value-head", NULL);
-    if (start->bf16) add(w, "--bf16", NULL);
-    if (start->recompute) add(w, "--recompute", NULL);
-    if (checkpoint[0]) add(w, "--checkpoint", checkpoint);
+    struct tr_stage_parts *p = self;
+    (void)err;
+    tr_words_add(w, "role", tr_role_name(m->role));
+    tr_words_add(w, "--name", m->name);
+    tr_words_add(w, "--join", p->address);
+    if (p->roles.keys) tr_words_add(w, "--keys", p->roles.keys);
+    tr_words_add(w, "--isa", tr_exec_isa(p->ex));
+    tr_words_add(w, "--math", p->ex->math == TR_MATH_EXACT ? "exact" : "openblas");
+    tr_words_number(w, "--seed", (int64_t)p->start.seed);
+    if (p->start.bf16) tr_words_add(w, "--bf16", NULL);
+    if (m->role == TR_ROLE_POLICY)
+        add_learner(p, w);
+    else
+        add_reference(p, w);
+    return TR_OK;
 }
 
-static bool child_lives(void *child)
+static enum tr_status tend(void *ctx, struct tr_err *err)
 {
-    bool failed;
-    return !tr_child_ended(child, &failed);
+    struct tr_stage_parts *p = ctx;
+    return tr_staff_tend(p->staff, tr_clock_seconds(), err);
 }
 
-static enum tr_status open_served(struct tr_stage_parts *p,
-                                  const struct tr_learner_start *start,
-                                  const char *checkpoint, struct tr_err *err)
+static enum tr_status open_journal(struct tr_stage_parts *p, struct tr_err *err)
 {
-    char address[TR_ADDRESS_BYTES];
-    char logs[1024];
-    char file[1024];
-    struct words words;
-    const json_t *listen = json_object_get(p->o->roles, "listen");
-    const char *wanted = listen ? json_string_value(listen) : "tcp://127.0.0.1:0";
-    enum tr_status st = tr_path_join(logs, sizeof logs, p->o->output.dir, "logs", err);
-    if (st == TR_OK) st = tr_path_join(file, sizeof file, logs, "policy.log", err);
-    if (st == TR_OK) st = tr_dir_make(logs, err);
+    char path[TR_PLACE_BYTES];
+    struct tr_journal_meta fresh = {.run = "stage", .seed = p->start.seed};
+    snprintf(fresh.version, sizeof fresh.version, "%s", TR_VERSION);
+    enum tr_status st = tr_path_join(path, sizeof path, p->o->output.dir, "run.db", err);
+    if (st == TR_OK) st = tr_journal_open(path, NULL, &fresh, &p->journal, err);
+    if (st == TR_OK) p->memo = tr_journal_memo(p->journal);
+    return st;
+}
+
+static enum tr_status listen_for(struct tr_stage_parts *p, struct tr_err *err)
+{
+    struct tr_course_judges judges = tr_stage_judges(p);
+    struct tr_keys keys = {.n = 0};
+    enum tr_status st = TR_OK;
+    judges.reference = NULL;
+    if (p->roles.keys) st = tr_keys_open(p->roles.keys, TR_KEY_SERVER, &keys, err);
+    struct tr_course_served s = {.address = p->roles.listen,
+                                 .keys = p->roles.keys ? &keys : NULL,
+                                 .join_seconds = join_seconds,
+                                 .memo = &p->memo,
+                                 .log = p->watch->log};
     if (st == TR_OK)
-        st = tr_course_open_served(wanted, join_seconds, address, p->watch->log,
+        st = tr_course_open_served(&s, p->o->stage == TR_KTO ? &judges : NULL, p->address,
                                    &p->course, err);
+    tr_keys_close(&keys);
+    return st;
+}
+
+static enum tr_status open_served(struct tr_stage_parts *p, const char *checkpoint,
+                                  struct tr_err *err)
+{
+    enum tr_status st =
+        tr_path_join(p->logs, sizeof p->logs, p->o->output.dir, "logs", err);
+    snprintf(p->newest, sizeof p->newest, "%s", checkpoint);
+    struct tr_staff_settings staff = {
+        .logs = p->logs, .log = p->watch->log, .words = words, .self = p};
+    if (st == TR_OK) st = tr_dir_make(p->logs, err);
+    if (st == TR_OK) st = open_journal(p, err);
+    if (st == TR_OK) st = listen_for(p, err);
+    if (st == TR_OK) st = tr_staff_create(&staff, &p->staff, err);
+    if (st == TR_OK) st = tr_staff_add(p->staff, TR_ROLE_POLICY, "", 1, err);
+    if (st == TR_OK && p->o->stage == TR_KTO)
+        st = tr_staff_add(p->staff, TR_ROLE_REFERENCE, "",
+                          p->roles.role[TR_ROLE_REFERENCE].replicas, err);
     if (st != TR_OK) return st;
-    spell(p, start, address, checkpoint, &words);
-    st = tr_child_start(words.at, file, &p->child, err);
-    if (st != TR_OK) return st;
-    tr_course_watch(p->course, child_lives, &p->child);
-    tr_log_info(p->watch->log, "policy is process %ld, its log %s", (long)p->child.pid,
-                file);
+    tr_course_watch(p->course, tend, p);
+    tr_log_info(p->watch->log, "listening on %s; what the roles say is in %s", p->address,
+                p->logs);
     return TR_OK;
 }
 
@@ -173,16 +221,21 @@ enum tr_status tr_stage_open_learner(struct tr_stage_parts *p, const char *check
     st = choose_recompute(p, &start, err);
     if (st == TR_OK) st = estimate_flos(p, &arch, &start, err);
     if (st != TR_OK) return st;
-    st = json_object_get(p->o->roles, "policy") ? open_served(p, &start, checkpoint, err)
-                                                : open_here(p, &start, checkpoint, err);
-    if (st == TR_OK && p->o->stage == TR_KTO)
-        st = tr_stage_open_judges(p, start.max_tokens, err);
-    return st;
+    p->start = start;
+    st = tr_roles_read(p->o->roles, "roles", NULL, &p->roles, err);
+    if (st != TR_OK) return st;
+    return json_object_get(p->o->roles, "policy") ||
+                   json_object_get(p->o->roles, "reference")
+               ? open_served(p, checkpoint, err)
+               : open_here(p, &start, checkpoint, err);
 }
 
 void tr_stage_close_learner(struct tr_stage_parts *p)
 {
+    if (p->staff) tr_staff_rest(p->staff);
     tr_course_close(p->course);
-    tr_child_stop(&p->child, 10);
+    tr_staff_destroy(p->staff, 10);
+    tr_journal_close(p->journal);
     tr_learner_close(p->learner);
+    tr_stage_close_judges(p);
 }

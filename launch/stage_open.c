@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "actors/checkpoint.h"
 #include "core/base/clock.h"
@@ -12,13 +13,14 @@
 
 /* The rules of the peer: a folder with weights is not written over unless that is said; one with
  * checkpoints is gone on from. */
-static enum tr_status find_resume(const struct tr_options *o, char *path, size_t size,
+static enum tr_status find_resume(const struct tr_stage_parts *p, char *path, size_t size,
                                   struct tr_err *err)
 {
+    const struct tr_options *o = p->o;
     static const char *const weights[] = {
         "model.safetensors", "model.safetensors.index.json", "adapter_model.safetensors"};
     char at[1024];
-    int64_t last = tr_checkpoint_last(o->output.dir);
+    int64_t last = -1;
     path[0] = 0;
     if (o->output.resume) {
         if (tr_path_is_dir(o->output.resume)) {
@@ -28,11 +30,13 @@ static enum tr_status find_resume(const struct tr_options *o, char *path, size_t
         return tr_err_set(err, TR_BADARG, "resume_from_checkpoint: %s: no such folder",
                           o->output.resume);
     }
-    if (o->output.resume_last && last < 0)
+    if (o->output.resume_last || !o->output.overwrite) {
+        enum tr_status st = tr_stage_newest(p, path, size, &last, err);
+        if (st != TR_OK || path[0]) return st;
+    }
+    if (o->output.resume_last)
         return tr_err_set(err, TR_BADARG, "resume_from_checkpoint: no checkpoint in %s",
                           o->output.dir);
-    if (last >= 0 && (o->output.resume_last || !o->output.overwrite))
-        return tr_checkpoint_name(o->output.dir, last, false, path, size, err);
     for (size_t i = 0; !o->output.overwrite && i < sizeof weights / sizeof *weights;
          i++) {
         enum tr_status st = tr_path_join(at, sizeof at, o->output.dir, weights[i], err);
@@ -129,6 +133,26 @@ static enum tr_status resume(struct tr_stage_parts *p, const char *path,
     return TR_OK;
 }
 
+static bool begins_anew(const struct tr_stage_parts *p)
+{
+    return p->o->output.overwrite && !p->o->output.resume && !p->o->output.resume_last;
+}
+
+/* A run that begins anew leaves nothing of an older one that it could be mistaken for. */
+static enum tr_status remove_old(const struct tr_stage_parts *p, struct tr_err *err)
+{
+    static const char *const file[] = {"run.db", "run.db-wal"};
+    char path[1024];
+    enum tr_status st =
+        tr_path_join(path, sizeof path, p->o->output.dir, "snapshot", err);
+    if (st == TR_OK) st = tr_dir_remove(path, err);
+    for (size_t i = 0; i < 2 && st == TR_OK; i++) {
+        st = tr_path_join(path, sizeof path, p->o->output.dir, file[i], err);
+        if (st == TR_OK) (void)unlink(path);
+    }
+    return st;
+}
+
 enum tr_status tr_stage_open(struct tr_stage_parts *p, struct tr_err *err)
 {
     char path[1024];
@@ -140,17 +164,18 @@ enum tr_status tr_stage_open(struct tr_stage_parts *p, struct tr_err *err)
             err, TR_BADARG,
             "model_name_or_path: %s: no such folder; models are local folders",
             p->o->model.path);
-    enum tr_status st = find_resume(p->o, path, sizeof path, err);
+    enum tr_status st = find_resume(p, path, sizeof path, err);
     if (st == TR_OK) st = load_examples(p, err);
     if (st == TR_OK) st = make_plan(p, err);
     if (st == TR_OK && path[0]) st = resume(p, path, err);
+    if (st == TR_OK && begins_anew(p)) st = remove_old(p, err);
     if (st == TR_OK) st = tr_stage_open_learner(p, path, err);
     if (st == TR_OK) st = tr_dir_make(p->o->output.dir, err);
     if (st == TR_OK) st = tr_checkpoint_prune(p->o->output.dir, -1, -1, err);
     if (st == TR_OK)
         st = tr_trainer_log_trim(p->o->output.dir, tr_stage_progress(p->plan).step, err);
     if (st != TR_OK) return st;
-    p->started = tr_clock_seconds();
+    p->started = p->snapshot_at = tr_clock_seconds();
     p->first_step = tr_stage_progress(p->plan).step;
     p->tokens_before = tr_stage_progress(p->plan).tokens;
     return TR_OK;
@@ -158,7 +183,6 @@ enum tr_status tr_stage_open(struct tr_stage_parts *p, struct tr_err *err)
 
 void tr_stage_close(struct tr_stage_parts *p)
 {
-    tr_stage_close_judges(p);
     tr_stage_close_learner(p);
     tr_stage_destroy(p->plan);
     tr_examples_destroy(p->examples);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "actors/checkpoint.h"
+#include "core/base/clock.h"
 #include "core/base/file.h"
 #include "core/base/json.h"
 #include "core/watch/history_plot.h"
@@ -12,21 +13,74 @@
 
 enum { TR_PATH = 1024 };
 
-enum tr_status tr_stage_checkpoint(struct tr_stage_parts *p, struct tr_err *err)
+/* Everything that a run goes on from, as BASE/checkpoint-STEP: written aside, then renamed. */
+static enum tr_status save_state(struct tr_stage_parts *p, const char *base,
+                                 bool optimiser, struct tr_err *err)
 {
     char part[TR_PATH];
-    const char *run = p->o->output.dir;
     struct tr_trainer_state state = tr_stage_state(p);
     int64_t step = state.progress.step;
-    enum tr_status st = tr_checkpoint_name(run, step, true, part, sizeof part, err);
+    enum tr_status st = tr_dir_make(base, err);
+    if (st == TR_OK) st = tr_checkpoint_name(base, step, true, part, sizeof part, err);
     if (st == TR_OK) st = tr_dir_remove(part, err);
-    if (st == TR_OK)
-        st = tr_course_save(p->course, part, !p->o->output.save_only_model, NULL, NULL,
-                            err);
+    if (st == TR_OK) st = tr_course_save(p->course, part, optimiser, NULL, NULL, err);
+    struct tr_digest lineage = tr_course_lineage(p->course);
+    if (st == TR_OK && optimiser) st = tr_checkpoint_write_lineage(part, &lineage, err);
     if (st == TR_OK) st = tr_trainer_state_write(part, &state, err);
-    if (st == TR_OK) st = tr_checkpoint_publish(run, step, err);
+    if (st == TR_OK) st = tr_checkpoint_publish(base, step, err);
+    p->snapshot_at = tr_clock_seconds();
+    if (st != TR_OK || !p->journal || !optimiser) return st;
+    struct tr_journal_snapshot row = {
+        .role = TR_ROLE_POLICY, .step = step, .lineage = lineage};
+    st = tr_checkpoint_name(base, step, false, row.folder, sizeof row.folder, err);
+    return st == TR_OK ? tr_journal_note_snapshot(p->journal, &row, err) : st;
+}
+
+static enum tr_status snapshot_base(const struct tr_stage_parts *p, char *base,
+                                    struct tr_err *err)
+{
+    return tr_path_join(base, TR_PATH, p->o->output.dir, "snapshot", err);
+}
+
+enum tr_status tr_stage_checkpoint(struct tr_stage_parts *p, struct tr_err *err)
+{
+    const char *run = p->o->output.dir;
+    int64_t step = tr_stage_progress(p->plan).step;
+    enum tr_status st = save_state(p, run, !p->o->output.save_only_model, err);
     if (st == TR_OK) st = tr_checkpoint_prune(run, p->o->output.save_limit, step, err);
     return st;
+}
+
+enum tr_status tr_stage_snapshot(struct tr_stage_parts *p, struct tr_err *err)
+{
+    enum { KEPT = 2 };
+    char base[TR_PATH];
+    double every = p->o->ppo.snapshot_seconds;
+    if (every <= 0 || tr_clock_seconds() < p->snapshot_at + every) return TR_OK;
+    int64_t step = tr_stage_progress(p->plan).step;
+    enum tr_status st = snapshot_base(p, base, err);
+    if (st == TR_OK) st = save_state(p, base, true, err);
+    if (st == TR_OK) st = tr_checkpoint_prune(base, KEPT, step, err);
+    struct tr_journal_snapshot gone;
+    while (st == TR_OK && p->journal &&
+           tr_journal_prune(p->journal, TR_ROLE_POLICY, KEPT, &gone, NULL) == TR_OK) {
+    }
+    return st;
+}
+
+enum tr_status tr_stage_newest(const struct tr_stage_parts *p, char *path, size_t size,
+                               int64_t *step, struct tr_err *err)
+{
+    char base[TR_PATH];
+    int64_t saved = tr_checkpoint_last(p->o->output.dir);
+    enum tr_status st = snapshot_base(p, base, err);
+    if (st != TR_OK) return st;
+    int64_t snapshot = tr_checkpoint_last(base);
+    path[0] = 0;
+    *step = saved > snapshot ? saved : snapshot;
+    if (*step < 0) return TR_OK;
+    return tr_checkpoint_name(saved >= snapshot ? p->o->output.dir : base, *step, false,
+                              path, size, err);
 }
 
 static enum tr_status write_text(const char *dir, const char *name,

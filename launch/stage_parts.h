@@ -2,21 +2,19 @@
 #ifndef TR_LAUNCH_STAGE_PARTS_H
 #define TR_LAUNCH_STAGE_PARTS_H
 
+#include "actors/coordinator/journal.h"
 #include "actors/course.h"
-#include "actors/evaluator.h"
 #include "actors/learner.h"
-#include "actors/model.h"
 #include "core/watch/progress.h"
 #include "core/watch/trainer_state.h"
-#include "launch/child.h"
+#include "launch/roles.h"
+#include "launch/staff.h"
 #include "launch/stage_run.h"
 
-/* KTO: who judges texts. Here they live in this process. */
-struct tr_stage_judges {
-    struct tr_model reference;     /* owns, as all below */
-    struct tr_evaluator *judge[2]; /* by enum tr_stage_judge */
-    float *number;                 /* [room] */
-    int64_t room;
+struct tr_stage_asked { /* a judging unit that is not answered yet */
+    bool open;
+    enum tr_stage_judge judge;
+    int64_t step, first, count;
 };
 
 struct tr_stage_parts {
@@ -26,10 +24,20 @@ struct tr_stage_parts {
     struct tr_tokenizer *tokenizer;     /* owns, as all below */
     struct tr_examples *examples;
     struct tr_stage_plan *plan;
-    struct tr_learner *learner; /* here, or NULL when it has a process of its own: */
-    struct tr_child child;
-    struct tr_course *course; /* how either is reached */
-    struct tr_stage_judges judges;
+    struct tr_learner *learner;    /* here, or NULL when it has a process of its own: */
+    struct tr_learner_start start; /* how it starts, there or here */
+    struct tr_roles roles;
+    struct tr_staff *staff;
+    struct tr_journal *journal;
+    struct tr_memo memo;
+    char address[TR_PLACE_BYTES], logs[TR_PLACE_BYTES], newest[TR_PLACE_BYTES];
+    struct tr_course *course;       /* how either is reached */
+    struct tr_role_start reference; /* kto: here */
+    struct tr_stage_asked *asked;   /* kto: what judges were asked and have not said */
+    int64_t asks, ask_room;
+    bool *on_its_way;   /* kto: [examples], the reference was asked of it */
+    double snapshot_at; /* clock */
+    bool restarted;     /* the learner's process was started before */
     json_t *history;
     struct tr_run_identity identity;
     struct tr_progress_line line;
@@ -53,15 +61,21 @@ enum tr_status tr_stage_open_learner(struct tr_stage_parts *p, const char *check
                                      struct tr_err *err);
 void tr_stage_close_learner(struct tr_stage_parts *p);
 
-/* KTO's judges (stage_judge.c), for texts of at most max_tokens; and what they are asked before the next
- * step's task is whole. */
-enum tr_status tr_stage_open_judges(struct tr_stage_parts *p, int64_t max_tokens,
-                                    struct tr_err *err);
-void tr_stage_close_judges(struct tr_stage_parts *p);
-enum tr_status tr_stage_judge_step(struct tr_stage_parts *p, struct tr_err *err);
-
 /* The state as it is now, for trainer_state.json; borrows history. */
 struct tr_trainer_state tr_stage_state(const struct tr_stage_parts *p);
+
+/* kto (stage_judges.c): asks what the next step needs, and the reference some steps ahead, and waits
+ * until the next task is ready. Nothing for other stages. */
+enum tr_status tr_stage_judge(struct tr_stage_parts *p, struct tr_err *err);
+void tr_stage_close_judges(struct tr_stage_parts *p);
+struct tr_course_judges tr_stage_judges(struct tr_stage_parts *p);
+
+/* The newest folder that a run can go on from: a checkpoint, or a snapshot between two of them. "" when
+ * there is none. */
+enum tr_status tr_stage_newest(const struct tr_stage_parts *p, char *path, size_t size,
+                               int64_t *step, struct tr_err *err);
+/* A snapshot when one is due. */
+enum tr_status tr_stage_snapshot(struct tr_stage_parts *p, struct tr_err *err);
 
 /* checkpoint-N/ of the step that was done last. */
 enum tr_status tr_stage_checkpoint(struct tr_stage_parts *p, struct tr_err *err);

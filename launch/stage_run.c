@@ -133,9 +133,9 @@ static enum tr_status do_step(struct tr_stage_parts *p, const struct tr_learn_ta
     if (due(step, p->log_every) || (step == 1 && p->o->output.logging_first))
         st = log_entry(p, task, &result, err);
     bool last = step == facts.total && p->o->output.save_strategy == TR_SAVE_STEPS;
-    if (st == TR_OK && (due(step, p->save_every) || last))
-        st = tr_stage_checkpoint(p, err);
-    return st;
+    if (st != TR_OK) return st;
+    if (due(step, p->save_every) || last) return tr_stage_checkpoint(p, err);
+    return tr_stage_snapshot(p, err);
 }
 
 static bool stop_asked(const struct tr_stage_watch *watch)
@@ -150,10 +150,11 @@ static enum tr_status loop(struct tr_stage_parts *p, enum tr_stage_end *end,
     struct tr_learn_task task;
     enum tr_status st = TR_OK;
     *end = TR_STAGE_DONE;
-    while (st == TR_OK) {
-        st = tr_stage_judge_step(p, err);
+    for (;;) {
+        st = tr_stage_judge(p, err);
         if (st != TR_OK || !tr_stage_next(p->plan, &task)) break;
         st = do_step(p, &task, err);
+        if (st != TR_OK) break;
         if (tr_stage_progress(p->plan).skipped_in_a_row >= TR_SKIPS_MAX) {
             *end = TR_STAGE_NOT_FINITE;
             break;

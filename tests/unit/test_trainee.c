@@ -112,7 +112,7 @@ static void a_course_changes_no_bit(void **state)
     struct tr_digest weights, said;
     assert_true(learning_learner(&way, &tiny_archs[1].arch, true, &ex, &plain));
     assert_true(learning_learner(&way, &tiny_archs[1].arch, true, &ex2, &taught));
-    assert_int_equal(tr_course_open_here(taught, NULL, &course, NULL), TR_OK);
+    assert_int_equal(tr_course_open_here(taught, NULL, NULL, &course, NULL), TR_OK);
     for (int s = 0; s < 6; s++) {
         struct learning x;
         struct tr_learn_result a, b;
