@@ -192,10 +192,11 @@ static enum tr_status add_worker(struct tr_core *c, int64_t peer, int64_t post,
                          .joined = c->now,
                          .heard = c->now,
                          .loading = -1};
+    /* Of a learner: its lineage first, then its weights if they have another name. */
+    bool learner = tr_core_is_learner(p->role);
     if (!p->known && p->role != TR_ROLE_ROLLOUT)
-        tr_core_set_digest(c, post, &h->holds.at[0]);
-    if (!p->placed && tr_core_is_learner(p->role))
-        tr_core_set_lineage(c, post, &h->holds.at[0]);
+        tr_core_set_digest(c, post, &h->holds.at[learner ? h->holds.n - 1 : 0]);
+    if (!p->placed && learner) tr_core_set_lineage(c, post, &h->holds.at[0]);
     c->counts.joins++;
     return tr_core_note(
         c, h, "joined", err, "%s joined: %s, %lld thread%s, %s%s",

@@ -213,7 +213,7 @@ enum tr_status tr_core_hear_loaded(struct tr_core *c, int64_t at,
     if (lacks(w, n) && w->hello.holds.n < TR_DIGESTS_MAX)
         w->hello.holds.at[w->hello.holds.n++] = l->digest;
     tr_digest_text(&l->digest, text);
-    if (c->post[w->post].role == TR_ROLE_ROLLOUT) return TR_OK; /* at every step */
+    if (c->post[w->post].role != TR_ROLE_REWARD) return TR_OK; /* at every step */
     return tr_core_note(c, &w->hello, "loaded", err, "%s loaded %.16s in %.1f s",
                         w->hello.instance, text, l->seconds);
 }
