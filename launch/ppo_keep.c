@@ -187,6 +187,20 @@ enum tr_status tr_ppo_saved(void *self, int64_t ticket, const struct tr_digest *
 
 /* ---- the owner's side ---- */
 
+enum tr_status tr_ppo_started(void *self, const struct tr_ppo_report *r,
+                              struct tr_err *err)
+{
+    struct tr_ppo_parts *p = self;
+    struct tr_journal_step step = {
+        .step = 0,
+        .state = r->state,
+        .metrics = "{}",
+        .policy = {.lineage = r->policy_lineage, .weights = r->policy_weights},
+        .critic = {.lineage = r->critic_lineage, .weights = r->critic_weights},
+    };
+    return tr_journal_commit(p->journal, &step, NULL, 0, err);
+}
+
 enum tr_status tr_ppo_committed(void *self, struct tr_plan_ppo *plan,
                                 struct tr_core *core, const struct tr_ppo_report *r,
                                 struct tr_err *err)

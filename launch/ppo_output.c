@@ -200,7 +200,7 @@ enum tr_status tr_ppo_log_step(struct tr_ppo_parts *p, const struct tr_ppo_repor
 /* What was logged before this process, as the journal has it. */
 enum tr_status tr_ppo_recall_history(struct tr_ppo_parts *p, struct tr_err *err)
 {
-    struct tr_journal_step row = {.step = -1};
+    struct tr_journal_step row = {.step = 0};
     enum tr_status st = TR_OK;
     while (st == TR_OK &&
            tr_journal_step_after(p->journal, row.step, &row, NULL) == TR_OK) {

@@ -82,6 +82,8 @@ enum tr_status tr_ppo_start_reward(struct tr_ppo_parts *p, const struct tr_rewar
                                    struct tr_err *err);
 
 /* ppo_keep.c: the owner's side of the plan. */
+enum tr_status tr_ppo_started(void *self, const struct tr_ppo_report *r,
+                              struct tr_err *err);
 enum tr_status tr_ppo_committed(void *self, struct tr_plan_ppo *plan,
                                 struct tr_core *core, const struct tr_ppo_report *r,
                                 struct tr_err *err);

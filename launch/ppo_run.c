@@ -127,6 +127,7 @@ static enum tr_status make_core(struct tr_ppo_parts *p, const char *state,
     for (int r = 0; r < TR_ROLES; r++) replicas[r] = p->roles.role[r].replicas;
     memcpy(s.run, p->run, sizeof s.run);
     p->owner = (struct tr_ppo_owner){.self = p,
+                                     .started = tr_ppo_started,
                                      .committed = tr_ppo_committed,
                                      .evaluated = tr_ppo_evaluated,
                                      .saved = tr_ppo_saved,

@@ -23,13 +23,14 @@ void tr_core_set_lineage(struct tr_core *c, int64_t post, const struct tr_digest
     c->post[post].placed = true;
 }
 
-/* A learner's first digest is its lineage. */
+/* A learner's first digest is its lineage. The run goes on one unit at a time: a learner that is ahead
+ * could do the unit after the next as well, but then the next one's answer would be lost for good. */
 bool tr_core_can_learn(const struct tr_core *c, const struct worker *w,
                        const struct work *k)
 {
-    const struct tr_digest *at = &w->hello.holds.at[0];
-    (void)c;
-    if (tr_digest_equal(at, &k->unit.needs.at[0])) return true;
+    const struct tr_digest *at = &w->hello.holds.at[0], *needs = &k->unit.needs.at[0];
+    if (!k->replay && !tr_digest_equal(&c->post[k->post].lineage, needs)) return false;
+    if (tr_digest_equal(at, needs)) return true;
     return k->unit.kind == TR_UNIT_LEARN && tr_digest_equal(at, &k->unit.id);
 }
 

@@ -49,7 +49,7 @@ struct post {
     bool known, placed; /* digest, lineage are set */
     struct tr_digest digest, lineage;
     struct row waiting;
-    int64_t sent;
+    int64_t sent, saves; /* units that are out; open ones of kind save */
     double absent_since; /* work waits and nobody is here; 0: not so */
 };
 

@@ -70,6 +70,9 @@ static enum tr_status open_posts(struct tr_plan_ppo *p, struct tr_core *core,
         int64_t post = 0;
         st = tr_core_open_post(core, TR_ROLE_REWARD, s->name, s->replicas, &post, err);
         if (st == TR_OK && s->known) tr_core_set_digest(core, post, &s->digest);
+        /* After a swap its workers may come back with what they were started with. */
+        if (st == TR_OK && s->known && s->folder[0])
+            st = tr_core_want(core, post, &s->digest, s->folder, NULL, err);
     }
     return st;
 }
@@ -82,6 +85,7 @@ enum tr_status tr_plan_ppo_open(struct tr_plan_ppo *p, struct tr_core *core,
     enum tr_status st = state ? tr_ppo_plan_read(p, state, lineage, err) : TR_OK;
     if (st == TR_OK) st = open_posts(p, core, replicas, err);
     if (st != TR_OK || !state) return st;
+    p->resumed = true;
     p->begun = p->committed;
     tr_core_set_lineage(core, p->post[TR_ROLE_POLICY], &lineage[0]);
     tr_core_set_lineage(core, p->post[TR_ROLE_CRITIC], &lineage[1]);
@@ -90,11 +94,20 @@ enum tr_status tr_plan_ppo_open(struct tr_plan_ppo *p, struct tr_core *core,
     return TR_OK;
 }
 
-/* What the first workers hold is what a fresh run starts from. */
-static enum tr_status start(void *self, struct tr_core *core, struct tr_err *err)
+/* Where the learners are after the step that was committed last. */
+static void put_learners(const struct tr_plan_ppo *p, const struct tr_core *core,
+                         struct tr_ppo_report *r)
 {
-    struct tr_plan_ppo *p = self;
-    (void)err;
+    r->policy_weights = p->version[p->committed % 2];
+    r->critic_weights = p->critic;
+    r->policy_lineage = tr_core_lineage(core, p->post[TR_ROLE_POLICY]);
+    r->critic_lineage = tr_core_lineage(core, p->post[TR_ROLE_CRITIC]);
+}
+
+/* An outside reward that nobody serves yet has no digest to be named by. */
+static bool rewards_known(struct tr_plan_ppo *p, struct tr_core *core)
+{
+    bool all = true;
     for (int64_t i = 0; i < p->rewards.n; i++) {
         struct tr_reward_slot *s = &p->rewards.slot[i];
         int64_t post = tr_core_post(core, TR_ROLE_REWARD, s->name);
@@ -102,11 +115,29 @@ static enum tr_status start(void *self, struct tr_core *core, struct tr_err *err
             s->digest = tr_core_digest(core, post);
             s->known = true;
         }
+        all = all && s->known;
     }
-    if (p->committed > 0) return TR_OK;
+    return all;
+}
+
+/* What the first workers hold is what a fresh run starts from. It is kept before any unit goes out: a
+ * coordinator that is started anew meets learners that have learnt already. */
+static enum tr_status start(void *self, struct tr_core *core, struct tr_err *err)
+{
+    struct tr_plan_ppo *p = self;
+    struct tr_ppo_report r = {.step = 0};
+    struct tr_buf text;
+    (void)rewards_known(p, core);
+    if (p->resumed) return TR_OK;
     p->version[0] = tr_core_digest(core, p->post[TR_ROLE_POLICY]);
     p->critic = tr_core_digest(core, p->post[TR_ROLE_CRITIC]);
-    return TR_OK;
+    put_learners(p, core, &r);
+    tr_buf_init(&text, 1 << 20);
+    enum tr_status st = tr_ppo_plan_text(p, core, &text, err);
+    r.state = tr_buf_text(&text);
+    if (st == TR_OK) st = p->owner->started(p->owner->self, &r, err);
+    tr_buf_fini(&text);
+    return st;
 }
 
 /* ---- beginning a step ---- */
@@ -171,21 +202,6 @@ static int64_t version_of(const struct tr_plan_ppo *p, int64_t step)
 {
     int64_t v = step - 1 - p->set.staleness;
     return v > 0 ? v : 0;
-}
-
-/* An outside reward that nobody serves yet has no digest to be named by. */
-static bool rewards_known(struct tr_plan_ppo *p, struct tr_core *core)
-{
-    for (int64_t i = 0; i < p->rewards.n; i++) {
-        struct tr_reward_slot *s = &p->rewards.slot[i];
-        int64_t post = tr_core_post(core, TR_ROLE_REWARD, s->name);
-        if (!s->known && tr_core_workers(core, post) > 0) {
-            s->digest = tr_core_digest(core, post);
-            s->known = true;
-        }
-        if (!s->known) return false;
-    }
-    return true;
 }
 
 static enum tr_status begin_steps(struct tr_plan_ppo *p, struct tr_core *core,
@@ -290,10 +306,7 @@ static enum tr_status commit(struct tr_plan_ppo *p, struct tr_core *core,
     if (!same) r.policy.mismatch_bits = -1;
     r.policy_lr = tr_schedule_lr(&p->set.policy_lr, m->number - 1);
     r.critic_lr = tr_schedule_lr(&p->set.critic_lr, m->number - 1);
-    r.policy_weights = m->chain[0].weights;
-    r.critic_weights = m->chain[1].weights;
-    r.policy_lineage = tr_core_lineage(core, p->post[TR_ROLE_POLICY]);
-    r.critic_lineage = tr_core_lineage(core, p->post[TR_ROLE_CRITIC]);
+    put_learners(p, core, &r);
     tr_buf_init(&text, 1 << 20);
     enum tr_status st = tr_ppo_plan_text(p, core, &text, err);
     r.state = tr_buf_text(&text);

@@ -104,6 +104,10 @@ struct tr_plan_ppo;
 struct
     tr_ppo_owner { /* who keeps what comes of it; self is the owner's own. All may add saves */
     void *self;
+    /* A fresh run begins: what a coordinator that is started anew before the first step goes on from. The
+     * report has the learners' digests and the state, and no samples. */
+    enum tr_status (*started)(void *self, const struct tr_ppo_report *r,
+                              struct tr_err *err);
     enum tr_status (*committed)(void *self, struct tr_plan_ppo *plan,
                                 struct tr_core *core, const struct tr_ppo_report *r,
                                 struct tr_err *err);

@@ -61,6 +61,7 @@ struct tr_plan_ppo {
     const struct tr_ppo_owner *owner;
     int64_t post[TR_ROLES];
     struct tr_ppo_state state;
+    bool resumed;
     int64_t committed, begun, evaluated; /* steps; evaluated -1: not even the start */
     int64_t last;                        /* step after which the plan is finished */
     struct making making[PLACES];

@@ -129,7 +129,7 @@ enum tr_status tr_ppo_plan_read(struct tr_plan_ppo *p, const char *text,
     previous = json_object_get(doc, "previous");
     p->has_previous = st == TR_OK && json_is_array(previous);
     if (p->has_previous) st = read_set(previous, &p->previous, err);
-    if (st == TR_OK && (p->committed < 1 || p->committed > p->set.steps))
+    if (st == TR_OK && (p->committed < 0 || p->committed > p->set.steps))
         st = tr_err_set(err, TR_BADARG, "%s: step %lld of a run of %lld", where,
                         (long long)p->committed, (long long)p->set.steps);
     json_decref(doc);

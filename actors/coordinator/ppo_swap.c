@@ -200,17 +200,30 @@ static enum tr_status let_go(struct tr_plan_ppo *p, struct tr_core *core,
     return st;
 }
 
+static bool same_set(const struct tr_reward_set *a, const struct tr_reward_set *b)
+{
+    if (a->n != b->n) return false;
+    for (int64_t i = 0; i < a->n; i++)
+        if (strcmp(a->slot[i].name, b->slot[i].name) != 0 ||
+            a->slot[i].weight < b->slot[i].weight ||
+            a->slot[i].weight > b->slot[i].weight ||
+            !tr_digest_equal(&a->slot[i].digest, &b->slot[i].digest))
+            return false;
+    return true;
+}
+
+/* A coordinator that was started anew may be asked for one that its state has already. */
 static enum tr_status apply(struct tr_plan_ppo *p, struct tr_core *core, int64_t t,
                             const struct waiting_swap *w, struct tr_err *err)
 {
-    struct tr_reward_set old = p->previous;
+    struct tr_reward_set old = p->previous, next = w->whole ? w->set : p->rewards;
     bool had = p->has_previous;
+    if (!w->whole) edit_set(&next, &w->edit);
+    if (same_set(&next, &p->rewards))
+        return p->owner->swapped(p->owner->self, w->edit.ticket, t, &p->rewards, err);
     p->previous = p->rewards;
     p->has_previous = true;
-    if (w->whole)
-        p->rewards = w->set;
-    else
-        edit_set(&p->rewards, &w->edit);
+    p->rewards = next;
     for (int64_t i = 0; i < p->rewards.n; i++) {
         int64_t post = tr_core_post(core, TR_ROLE_REWARD, p->rewards.slot[i].name);
         if (post >= 0) tr_core_set_digest(core, post, &p->rewards.slot[i].digest);

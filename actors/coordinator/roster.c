@@ -151,7 +151,9 @@ static void find_fault(const struct tr_core *c, int64_t post, const struct tr_he
                      tr_role_name((enum tr_role)h->role));
         return;
     }
-    if (h->holds.n < 1) snprintf(reason, size, "no digest of a model");
+    /* A rollout may have let go of what it had before the next version came. */
+    if (h->holds.n < 1 && h->role != TR_ROLE_ROLLOUT)
+        snprintf(reason, size, "no digest of a model");
     for (int64_t i = 0; i < c->workers && !reason[0]; i++) {
         const struct worker *w = &c->worker[i];
         if (!w->here) continue;

@@ -45,7 +45,8 @@ enum tr_status tr_serve_turn(struct tr_core *core, struct tr_wire *wire,
     struct tr_message m;
     struct tr_err why = {0};
     int64_t peer;
-    enum tr_status st = act(core, wire, log, err); /* what was asked for since the last turn */
+    enum tr_status st =
+        act(core, wire, log, err); /* what was asked for since the last turn */
     if (st != TR_OK) return st;
     st = tr_wire_receive(wire, wait_seconds, &peer, &m, &why);
     double now = tr_clock_seconds();

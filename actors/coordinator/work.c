@@ -92,6 +92,10 @@ static void strike(struct tr_core *c, struct work *k)
 enum tr_status tr_core_put_work(struct tr_core *c, struct work *k, struct tr_err *err)
 {
     (void)err;
+    if (k->state == WORK_KNOWN) { /* nobody will answer it: it is in no index */
+        append(&c->known, k);
+        return TR_OK;
+    }
     struct work *same = tr_core_find_work(c, &k->unit.id);
     if (same) {
         k->twin = same->twin;
@@ -99,7 +103,8 @@ enum tr_status tr_core_put_work(struct tr_core *c, struct work *k, struct tr_err
         return TR_OK;
     }
     enter(c, k);
-    append(k->state == WORK_KNOWN ? &c->known : &c->post[k->post].waiting, k);
+    c->post[k->post].saves += k->unit.kind == TR_UNIT_SAVE;
+    append(&c->post[k->post].waiting, k);
     return TR_OK;
 }
 
@@ -136,6 +141,9 @@ static bool can_do(const struct tr_core *c, const struct worker *w, const struct
 {
     if (!w->here || w->silent || w->post != k->post) return false;
     if (w->hand.n >= w->hello.credits) return false;
+    /* What is to be saved was asked for before: a learner that has gone on cannot save it any more. */
+    if (k->unit.kind == TR_UNIT_LEARN && !k->replay && c->post[k->post].saves > 0)
+        return false;
     if (k->unit.kind == TR_UNIT_LEARN || k->unit.kind == TR_UNIT_SAVE)
         return tr_core_can_learn(c, w, k);
     for (int64_t i = 0; i < k->unit.needs.n; i++)
@@ -312,6 +320,7 @@ static enum tr_status accept(struct tr_core *c, int64_t at, struct work *k,
     remember(c, &k->unit.id, &digest);
     detach(&c->post[k->post].waiting, k);
     strike(c, k);
+    c->post[k->post].saves -= k->unit.kind == TR_UNIT_SAVE;
     tr_core_free_work(k);
     return learnt ? tr_core_catch_up(c, at, err) : TR_OK;
 }
@@ -342,7 +351,7 @@ enum tr_status tr_core_hear_done(struct tr_core *c, int64_t at, struct tr_messag
 {
     struct tr_err why = {0};
     struct work *k = tr_core_find_work(c, &m->as.done.id);
-    if (!k || k->state == WORK_KNOWN) return second_answer(c, at, m, err);
+    if (!k) return second_answer(c, at, m, err);
     tr_core_take_back(c, k);
     enum tr_status st = check_answer(k, &m->content, &why);
     if (st == TR_OK) st = accept(c, at, k, m, &why);
@@ -358,15 +367,21 @@ enum tr_status tr_core_hear_fail(struct tr_core *c, int64_t at, const struct tr_
                                  struct tr_err *err)
 {
     struct work *k = tr_core_find_work(c, &f->id);
+    struct tr_message who = {.say = TR_SAY_WHO};
     if (!k || k->state != WORK_SENT || k->worker != at) return TR_OK;
     tr_core_take_back(c, k);
     if (!f->retryable)
         return tr_err_set(err, (enum tr_status)f->code, "%s: %s: %s",
                           c->worker[at].hello.instance, tr_unit_kind_name(k->unit.kind),
                           f->text);
-    return tr_core_note(c, &c->worker[at].hello, "failed", err,
-                        "%s: %s: %s; asking again", c->worker[at].hello.instance,
-                        tr_unit_kind_name(k->unit.kind), f->text);
+    enum tr_status st =
+        tr_core_note(c, &c->worker[at].hello, "failed", err, "%s: %s: %s; asking again",
+                     c->worker[at].hello.instance, tr_unit_kind_name(k->unit.kind),
+                     f->text);
+    /* It does not hold what we think it does: let it say so, and give it nothing before. */
+    if (st != TR_OK || f->code != TR_STALE) return st;
+    c->worker[at].silent = true;
+    return tr_core_send(c, c->worker[at].peer, &who, err);
 }
 
 /* A sign of life renews the deadlines of the units that it names, and of no others. */
@@ -408,7 +423,6 @@ enum tr_status tr_core_tell_known(struct tr_core *c, struct tr_err *err)
     while (c->known.first && st == TR_OK) {
         struct work *k = c->known.first;
         detach(&c->known, k);
-        strike(c, k);
         c->counts.known++;
         if (k->unit.kind == TR_UNIT_LEARN)
             st = tr_core_note_learnt(c, NULL, k, &k->known, err);

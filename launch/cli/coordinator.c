@@ -9,6 +9,7 @@
 #include "actors/skeleton.h"
 #include "core/base/clock.h"
 #include "core/base/file.h"
+#include "launch/cli/train.h"
 #include "launch/flags.h"
 #include "launch/start.h"
 
@@ -50,8 +51,7 @@ static enum tr_status parse(int argc, char **argv, struct wish *w, struct tr_err
     enum tr_status st =
         tr_flags_read(flag, sizeof flag / sizeof *flag, argc, argv, NULL, 0, &words, err);
     if (st == TR_OK && !w->skeleton)
-        st = tr_err_set(err, TR_BADARG,
-                        "what is to be run? --skeleton is what this version keeps");
+        st = tr_err_set(err, TR_BADARG, "what is to be run? RUN.YAML, or --skeleton");
     return st;
 }
 
@@ -110,6 +110,15 @@ struct outcome { /* what the last step left */
     struct tr_digest weights[2]; /* of policy, of critic */
 };
 
+static enum tr_status note_start(void *self, const struct tr_ppo_report *r,
+                                 struct tr_err *err)
+{
+    (void)self;
+    (void)r;
+    (void)err;
+    return TR_OK;
+}
+
 static enum tr_status note_step(void *self, struct tr_plan_ppo *plan,
                                 struct tr_core *core, const struct tr_ppo_report *r,
                                 struct tr_err *err)
@@ -158,7 +167,8 @@ static enum tr_status run_skeleton(const struct wish *w, const struct tr_log *lo
     struct tr_core *core = NULL;
     struct tr_prompts none = {0};
     struct outcome outcome = {0};
-    struct tr_ppo_owner owner = {.self = &outcome, .committed = note_step};
+    struct tr_ppo_owner owner = {
+        .self = &outcome, .started = note_start, .committed = note_step};
     struct tr_core_settings set = {.join_seconds = w->join_seconds,
                                    .silence_seconds = w->silence_seconds,
                                    .here_seconds = 5,
@@ -191,6 +201,7 @@ int tr_cli_coordinator(int argc, char **argv)
     struct wish w;
     struct tr_log log = {
         .name = "coordinator", .fd = STDERR_FILENO, .level = TR_LOG_INFO};
+    if (argc > 1 && argv[1][0] != '-') return tr_cli_coordinate(argc, argv);
     enum tr_status st = parse(argc, argv, &w, &err);
     if (st == TR_OK) st = run_skeleton(&w, &log, &err);
     if (st == TR_OK) return 0;

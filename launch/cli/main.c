@@ -81,6 +81,7 @@ static const struct command commands[] = {
     {"snapshot-db", tr_cli_snapshot_db, "a copy of a run's journal, for sqlite3",
      "troupe snapshot-db RUN --to FILE [--keys DIR] [--seconds X]\n"},
     {"coordinator", tr_cli_coordinator, "keep a run that other processes work for",
+     "troupe coordinator RUN.YAML [KEY=VALUE ...]\n"
      "troupe coordinator --skeleton [--listen ADDRESS] [--keys DIR] [--address-file FILE]\n"
      "                   [--rollout N] [--reference N] [--reward N] [--alone]\n"
      "                   [--steps N] [--staleness 0|1]\n"

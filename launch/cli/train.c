@@ -101,24 +101,42 @@ static int run(const struct tr_options *o, const char *notes)
     return st == TR_OK ? tell(o, &outcome, &log) : fail(st, &err);
 }
 
-int tr_cli_train(int argc, char **argv)
+static int load_and_run(int argc, char **argv, bool staff)
 {
     struct tr_err err = {0};
     struct tr_options o;
     struct tr_buf notes;
-    int first = argc > 1 && !strchr(argv[1], '=') ? 2 : 1;
-    if (argc < 2) {
-        fprintf(stderr, "troupe train: which run.yaml? `troupe help train` says more\n");
-        return EXIT_MISTAKE;
-    }
+    int first = argc > 1 && !strchr(argv[1], '=') ? 2 : 1, code = 0;
+    const char *path = first == 2 ? argv[1] : NULL;
     tr_buf_init(&notes, 1 << 16);
-    enum tr_status st = tr_options_load(first == 2 ? argv[1] : NULL, argv + first,
-                                        argc - first, &o, &notes, &err);
-    int code = st != TR_OK         ? fail(st, &err)
-               : o.stage == TR_PPO ? run_ppo(&o, first == 2 ? argv[1] : "command line",
-                                             tr_buf_text(&notes), true)
-                                   : run(&o, tr_buf_text(&notes));
+    enum tr_status st =
+        tr_options_load(path, argv + first, argc - first, &o, &notes, &err);
+    if (st != TR_OK) {
+        code = fail(st, &err);
+    } else if (o.stage == TR_PPO) {
+        code = run_ppo(&o, path ? path : "command line", tr_buf_text(&notes), staff);
+    } else if (staff) {
+        code = run(&o, tr_buf_text(&notes));
+    } else {
+        tr_err_set(&err, TR_BADARG,
+                   "%s: only stage ppo can be coordinated without its processes; use "
+                   "troupe train",
+                   path ? path : "command line");
+        code = fail(TR_BADARG, &err);
+    }
     if (st == TR_OK) tr_options_fini(&o);
     tr_buf_fini(&notes);
     return code;
+}
+
+int tr_cli_train(int argc, char **argv)
+{
+    if (argc >= 2) return load_and_run(argc, argv, true);
+    fprintf(stderr, "troupe train: which run.yaml? `troupe help train` says more\n");
+    return EXIT_MISTAKE;
+}
+
+int tr_cli_coordinate(int argc, char **argv)
+{
+    return load_and_run(argc, argv, false);
 }

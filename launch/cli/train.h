@@ -6,4 +6,8 @@
  * be; 130 when it was stopped and saved. */
 int tr_cli_train(int argc, char **argv);
 
+/* `troupe coordinator run.yaml [key=value ...]`: the same run of stage ppo, but no process is started:
+ * all roles join from elsewhere. argv[0] is "coordinator". */
+int tr_cli_coordinate(int argc, char **argv);
+
 #endif
