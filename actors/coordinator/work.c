@@ -374,10 +374,9 @@ enum tr_status tr_core_hear_fail(struct tr_core *c, int64_t at, const struct tr_
         return tr_err_set(err, (enum tr_status)f->code, "%s: %s: %s",
                           c->worker[at].hello.instance, tr_unit_kind_name(k->unit.kind),
                           f->text);
-    enum tr_status st =
-        tr_core_note(c, &c->worker[at].hello, "failed", err, "%s: %s: %s; asking again",
-                     c->worker[at].hello.instance, tr_unit_kind_name(k->unit.kind),
-                     f->text);
+    enum tr_status st = tr_core_note(
+        c, &c->worker[at].hello, "failed", err, "%s: %s: %s; asking again",
+        c->worker[at].hello.instance, tr_unit_kind_name(k->unit.kind), f->text);
     /* It does not hold what we think it does: let it say so, and give it nothing before. */
     if (st != TR_OK || f->code != TR_STALE) return st;
     c->worker[at].silent = true;
