@@ -5,6 +5,7 @@
 #include "core/watch/plot.h"
 
 #include <gd.h>
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -202,29 +203,51 @@ static void draw_axes(gdImagePtr picture, const struct frame *f, const char *ste
                      steps ? steps : "step", FAINT_INK);
 }
 
-/* Words stand upright at the right of their lines; at the left when the next line is near there.
- * One that comes too near to the last goes below it. */
+/* Pixels of a box of the picture that have colour or are dark: curves and words, not the grid. */
+static int ink_in(gdImagePtr picture, const struct box *b)
+{
+    int n = 0;
+    for (int y = b->y; y < b->y + b->h; y++)
+        for (int x = b->x; x < b->x + b->w; x++) {
+            int c = gdImageGetTrueColorPixel(picture, x, y);
+            int red = c >> 16 & 255, blue = c & 255;
+            n += red < 0xd0 || blue < 0xd0 || red - blue > 16 || blue - red > 16;
+        }
+    return n;
+}
+
+/* A word stands upright beside its line: at its right or left, at the top, the bottom or between,
+ * wherever the least is drawn already, the first of equals. */
+static void name_event(gdImagePtr picture, const struct frame *f, int x, const char *text)
+{
+    enum { PLACES = 9, LETTER = 13, GAP = 3 };
+    char word[64];
+    tr_plot_text_fit(TR_TEXT_SMALL, text, f->at.h - 8, word, sizeof word);
+    int length = tr_plot_text_width(TR_TEXT_SMALL, word), least = INT_MAX;
+    struct box best = {0};
+    for (int side = 0; side < 2; side++)
+        for (int k = 0; k < PLACES; k++) {
+            struct box b = {side ? x - GAP - LETTER : x + GAP,
+                            f->at.y + 4 + (f->at.h - 8 - length) * k / (PLACES - 1),
+                            LETTER, length};
+            if (b.x < f->at.x || b.x + b.w > f->at.x + f->at.w) continue;
+            int ink = ink_in(picture, &b);
+            if (ink >= least) continue;
+            least = ink;
+            best = b;
+        }
+    if (least < INT_MAX)
+        tr_plot_text_upright(picture, best.x + LETTER - GAP, best.y + length, word,
+                             FAINT_INK);
+}
+
 static void name_events(gdImagePtr picture, const struct frame *f,
                         const struct tr_plot *p)
 {
-    enum { APART = 14 };
-    char word[64];
-    int last_x = -APART, below = 0;
-    for (int e = 0; e < p->events; e++) {
-        if (!is_number(p->event[e].step) || !p->event[e].word) continue;
-        int x = f->at.x + across(f, p->event[e].step) / FINE, next = f->at.x + f->at.w;
-        if (e + 1 < p->events && is_number(p->event[e + 1].step))
-            next = f->at.x + across(f, p->event[e + 1].step) / FINE;
-        bool left = next - x < APART && x - last_x >= 2 * APART;
-        tr_plot_text_fit(TR_TEXT_SMALL, p->event[e].word, f->at.h - 8, word, sizeof word);
-        int length = tr_plot_text_width(TR_TEXT_SMALL, word);
-        if (x - last_x >= APART || below + length + 6 > f->at.h) below = 0;
-        tr_plot_text_upright(picture, left ? x - 4 : x + 11, f->at.y + 4 + below + length,
-                             word, FAINT_INK);
-        if (left) continue; /* nobody can come near to this one */
-        below += length + 10;
-        last_x = x;
-    }
+    for (int e = 0; e < p->events; e++)
+        if (is_number(p->event[e].step) && p->event[e].word)
+            name_event(picture, f, f->at.x + across(f, p->event[e].step) / FINE,
+                       p->event[e].word);
 }
 
 /* Draws the legend from (x, y) on, or only counts its rows when picture is NULL. */

@@ -165,6 +165,39 @@ static void what_is_not_finite_is_a_gap(void **state)
     scratch_remove(dir);
 }
 
+/* The words of events go where no curve is, as long as there is such a place. */
+static void words_hide_no_curve(void **state)
+{
+    (void)state;
+    static const char *const words[2][2] = {{NULL, NULL}, {"swap", "rollout-1 killed"}};
+    char dir[SCRATCH_ROOM];
+    char path[SCRATCH_ROOM];
+    double step[100], value[100];
+    int blue[2];
+    scratch_make(dir);
+    scratch_path(path, dir, "words.png");
+    for (int shape = 0; shape < 3; shape++) {
+        for (int i = 0; i < 100; i++) {
+            step[i] = i;
+            value[i] = shape == 0 ? (i % 2) * 0.1 + (i > 50) : shape == 1 ? i : -i;
+        }
+        for (int k = 0; k < 2; k++) {
+            const struct tr_plot_curve curve = {.n = 100, .step = step, .value = value};
+            const struct tr_panel panel = {.title = "p", .curve = &curve, .curves = 1};
+            const struct tr_plot_event event[] = {{50, words[k][0]}, {51, words[k][1]}};
+            const struct tr_plot plot = {
+                .panel = &panel, .panels = 1, .event = event, .events = 2};
+            assert_int_equal(tr_plot_write(path, &plot, NULL), TR_OK);
+            gdImagePtr im = read_back(dir, "words.png");
+            blue[k] = blue_between(im, 0, gdImageSX(im));
+            gdImageDestroy(im);
+        }
+        assert_true(blue[0] > 100);
+        assert_int_equal(blue[0], blue[1]);
+    }
+    scratch_remove(dir);
+}
+
 /* Invariant 2 of plot.h. */
 static void long_texts_are_cut_at_the_edge(void **state)
 {
@@ -247,6 +280,7 @@ int main(void)
         cmocka_unit_test(any_two_numbers_make_an_axis),
         cmocka_unit_test(the_mean_is_the_peer_s),
         cmocka_unit_test(what_is_not_finite_is_a_gap),
+        cmocka_unit_test(words_hide_no_curve),
         cmocka_unit_test(long_texts_are_cut_at_the_edge),
         cmocka_unit_test(a_history_becomes_the_peer_s_file),
         cmocka_unit_test(a_folder_that_refuses_is_said),
