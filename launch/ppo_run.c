@@ -266,6 +266,7 @@ static enum tr_status begin(struct tr_ppo_parts *p, struct tr_err *err)
     if (st == TR_OK) st = open_weights(p, err);
     if (st == TR_OK) st = listen_on(p, err);
     if (st == TR_OK && p->watch->staff) st = tr_ppo_start_staff(p, err);
+    if (st == TR_OK) st = tr_ppo_tell_others(p, err);
     p->started = p->step_started = p->snapshot_at = tr_clock_seconds();
     return st;
 }

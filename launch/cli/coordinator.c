@@ -13,9 +13,16 @@
 #include "launch/flags.h"
 #include "launch/start.h"
 
+enum { WORDS = 64 };
+
 struct wish {
     bool skeleton, alone;
-    const char *listen, *keys, *address_file, *isa;
+    const char *listen, *keys, *address_file, *roles_file, *isa;
+    union { /* a run.yaml, then key=value: read as const, handed on as argv's */
+        const char *read[WORDS];
+        char *given[WORDS];
+    } word;
+    int words;
     int64_t seed, threads, steps, staleness;
     int64_t replicas[TR_ROLES];
     double join_seconds, silence_seconds;
@@ -29,6 +36,7 @@ static enum tr_status parse(int argc, char **argv, struct wish *w, struct tr_err
         {"listen", TR_FLAG_TEXT, &w->listen, 0, 0},
         {"keys", TR_FLAG_TEXT, &w->keys, 0, 0},
         {"address-file", TR_FLAG_TEXT, &w->address_file, 0, 0},
+        {"roles-file", TR_FLAG_TEXT, &w->roles_file, 0, 0},
         {"isa", TR_FLAG_TEXT, &w->isa, 0, 0},
         {"seed", TR_FLAG_INT, &w->seed, 0, 9e15},
         {"steps", TR_FLAG_INT, &w->steps, 1, 1e6},
@@ -40,18 +48,18 @@ static enum tr_status parse(int argc, char **argv, struct wish *w, struct tr_err
         {"join-seconds", TR_FLAG_REAL, &w->join_seconds, 0, 1e6},
         {"silence-seconds", TR_FLAG_REAL, &w->silence_seconds, 0.1, 1e6},
     };
-    int words = 0;
-    *w = (struct wish){.listen = "tcp://127.0.0.1:0",
-                       .seed = 42,
+    *w = (struct wish){.seed = 42,
                        .threads = 1,
                        .steps = 1,
                        .replicas = {1, 1, 1, 1, 1},
                        .join_seconds = 60,
                        .silence_seconds = 60};
-    enum tr_status st =
-        tr_flags_read(flag, sizeof flag / sizeof *flag, argc, argv, NULL, 0, &words, err);
-    if (st == TR_OK && !w->skeleton)
-        st = tr_err_set(err, TR_BADARG, "what is to be run? RUN.YAML, or --skeleton");
+    enum tr_status st = tr_flags_read(flag, sizeof flag / sizeof *flag, argc, argv,
+                                      w->word.read, WORDS, &w->words, err);
+    if (st == TR_OK && w->skeleton == (w->words > 0))
+        st = tr_err_set(err, TR_BADARG, "what is to be run: a run.yaml or --skeleton?");
+    if (st == TR_OK && w->skeleton && w->roles_file)
+        st = tr_err_set(err, TR_BADARG, "--roles-file: --skeleton has no roles block");
     return st;
 }
 
@@ -91,7 +99,8 @@ static enum tr_status run_served(const struct wish *w, struct tr_core *core,
     enum tr_status st = TR_OK;
     if (w->keys) st = tr_keys_open(w->keys, TR_KEY_SERVER, &keys, err);
     if (st == TR_OK)
-        st = tr_wire_listen(w->listen, w->keys ? &keys : NULL, address, &wire, err);
+        st = tr_wire_listen(w->listen ? w->listen : "tcp://127.0.0.1:0",
+                            w->keys ? &keys : NULL, address, &wire, err);
     if (st == TR_OK) tr_log_info(log, "listening on %s", address);
     if (st == TR_OK && w->address_file)
         st = tr_file_write(w->address_file, address, strlen(address), err);
@@ -201,8 +210,18 @@ int tr_cli_coordinator(int argc, char **argv)
     struct wish w;
     struct tr_log log = {
         .name = "coordinator", .fd = STDERR_FILENO, .level = TR_LOG_INFO};
-    if (argc > 1 && argv[1][0] != '-') return tr_cli_coordinate(argc, argv);
     enum tr_status st = parse(argc, argv, &w, &err);
+    if (st == TR_OK && !w.skeleton) {
+        int first = strchr(w.word.read[0], '=') ? 0 : 1;
+        const struct tr_coordinate c = {.run = first ? w.word.read[0] : NULL,
+                                        .assignment = w.word.given + first,
+                                        .assignments = w.words - first,
+                                        .listen = w.listen,
+                                        .keys = w.keys,
+                                        .address_file = w.address_file,
+                                        .roles_file = w.roles_file};
+        return tr_cli_coordinate(&c);
+    }
     if (st == TR_OK) st = run_skeleton(&w, &log, &err);
     if (st == TR_OK) return 0;
     fprintf(stderr, "troupe coordinator: %s\n", err.text);

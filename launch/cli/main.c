@@ -81,15 +81,20 @@ static const struct command commands[] = {
     {"snapshot-db", tr_cli_snapshot_db, "a copy of a run's journal, for sqlite3",
      "troupe snapshot-db RUN --to FILE [--keys DIR] [--seconds X]\n"},
     {"coordinator", tr_cli_coordinator, "keep a run that other processes work for",
-     "troupe coordinator RUN.YAML [KEY=VALUE ...]\n"
+     "troupe coordinator RUN.YAML [KEY=VALUE ...] [--listen ADDRESS] [--keys DIR]\n"
+     "                   [--address-file FILE] [--roles-file FILE]\n"
      "troupe coordinator --skeleton [--listen ADDRESS] [--keys DIR] [--address-file FILE]\n"
      "                   [--rollout N] [--reference N] [--reward N] [--alone]\n"
      "                   [--steps N] [--staleness 0|1]\n"
      "                   [--seed N] [--threads N] [--isa scalar|avx2|avx512]\n"
      "                   [--join-seconds X] [--silence-seconds X]\n"
      "\n"
-     "N PPO steps (1) of a random tiny model. Waits for N processes of each role (1 unless\n"
-     "said), hands out the work and prints the digests. ADDRESS is tcp://127.0.0.1:PORT\n"
+     "Keeps the PPO run that `troupe train` would, and starts no process: others do, with the\n"
+     "words that stand in the roles file, a line a post (tabs between words; what is added\n"
+     "behind wins).\n"
+     "\n"
+     "The second form does N PPO steps (1) of a random tiny model. It waits for N processes of\n"
+     "each role (1 unless said) and prints the digests. ADDRESS is tcp://127.0.0.1:PORT\n"
      "(port 0: any) or ipc://PATH, with keys also tcp://HOST:PORT or tcp://*:PORT; the real\n"
      "one is written to FILE. With --alone all roles live in this process, and the digests\n"
      "are the same.\n"},

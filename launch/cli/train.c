@@ -64,14 +64,18 @@ static int tell_ppo(const struct tr_options *o, const struct tr_ppo_outcome *out
     return 0;
 }
 
+/* c: NULL when this program starts the processes itself. */
 static int run_ppo(const struct tr_options *o, const char *where, const char *notes,
-                   bool staff)
+                   const struct tr_coordinate *c)
 {
     struct tr_err err = {0};
     struct tr_ppo_outcome outcome;
     struct tr_log log = {.name = "train", .fd = 2, .level = TR_LOG_INFO};
-    struct tr_ppo_watch watch = {
-        .log = &log, .stop_fd = tr_start_stop_fd(), .staff = staff};
+    struct tr_ppo_watch watch = {.log = &log,
+                                 .stop_fd = tr_start_stop_fd(),
+                                 .staff = !c,
+                                 .address_file = c ? c->address_file : NULL,
+                                 .roles_file = c ? c->roles_file : NULL};
     if (*notes) tr_log_info(&log, "%.*s", (int)strcspn(notes, "\n"), notes);
     enum tr_status st = tr_ppo_run(o, where, &watch, &outcome, &err);
     if (watch.stop_fd >= 0) close(watch.stop_fd);
@@ -101,42 +105,64 @@ static int run(const struct tr_options *o, const char *notes)
     return st == TR_OK ? tell(o, &outcome, &log) : fail(st, &err);
 }
 
-static int load_and_run(int argc, char **argv, bool staff)
+/* What the command line says about the roles block, into it. */
+static enum tr_status override_roles(const struct tr_coordinate *c, struct tr_options *o,
+                                     struct tr_err *err)
+{
+    int bad = 0;
+    if (!c || !(c->listen || c->keys)) return TR_OK;
+    if (!o->roles) {
+        bad = json_object_set_new(o->values, "roles", json_object());
+        o->roles = json_object_get(o->values, "roles");
+    }
+    if (c->listen) bad |= json_object_set_new(o->roles, "listen", json_string(c->listen));
+    if (c->keys) bad |= json_object_set_new(o->roles, "keys", json_string(c->keys));
+    return bad ? tr_err_set(err, TR_NOMEM, "the roles block") : TR_OK;
+}
+
+static int load_and_run(const char *path, char *const *assignment, int n,
+                        const struct tr_coordinate *c)
 {
     struct tr_err err = {0};
     struct tr_options o;
     struct tr_buf notes;
-    int first = argc > 1 && !strchr(argv[1], '=') ? 2 : 1, code = 0;
-    const char *path = first == 2 ? argv[1] : NULL;
+    int code = 0;
+    const char *where = path ? path : "command line";
     tr_buf_init(&notes, 1 << 16);
-    enum tr_status st =
-        tr_options_load(path, argv + first, argc - first, &o, &notes, &err);
+    enum tr_status st = tr_options_load(path, assignment, n, &o, &notes, &err);
     if (st != TR_OK) {
         code = fail(st, &err);
-    } else if (o.stage == TR_PPO) {
-        code = run_ppo(&o, path ? path : "command line", tr_buf_text(&notes), staff);
-    } else if (staff) {
-        code = run(&o, tr_buf_text(&notes));
-    } else {
-        tr_err_set(&err, TR_BADARG,
-                   "%s: only stage ppo can be coordinated without its processes; use "
-                   "troupe train",
-                   path ? path : "command line");
-        code = fail(TR_BADARG, &err);
+        tr_buf_fini(&notes);
+        return code;
     }
-    if (st == TR_OK) tr_options_fini(&o);
+    if (c && o.stage != TR_PPO)
+        st = tr_err_set(&err, TR_BADARG,
+                        "%s: only stage ppo can be coordinated without its processes; "
+                        "use troupe train",
+                        where);
+    if (st == TR_OK) st = override_roles(c, &o, &err);
+    if (st != TR_OK)
+        code = fail(st, &err);
+    else if (o.stage == TR_PPO)
+        code = run_ppo(&o, where, tr_buf_text(&notes), c);
+    else
+        code = run(&o, tr_buf_text(&notes));
+    tr_options_fini(&o);
     tr_buf_fini(&notes);
     return code;
 }
 
 int tr_cli_train(int argc, char **argv)
 {
-    if (argc >= 2) return load_and_run(argc, argv, true);
+    int first = argc > 1 && !strchr(argv[1], '=') ? 2 : 1;
+    if (argc >= 2)
+        return load_and_run(first == 2 ? argv[1] : NULL, argv + first, argc - first,
+                            NULL);
     fprintf(stderr, "troupe train: which run.yaml? `troupe help train` says more\n");
     return EXIT_MISTAKE;
 }
 
-int tr_cli_coordinate(int argc, char **argv)
+int tr_cli_coordinate(const struct tr_coordinate *c)
 {
-    return load_and_run(argc, argv, false);
+    return load_and_run(c->run, c->assignment, c->assignments, c);
 }

@@ -6,8 +6,15 @@
  * be; 130 when it was stopped and saved. */
 int tr_cli_train(int argc, char **argv);
 
-/* `troupe coordinator run.yaml [key=value ...]`: the same run of stage ppo, but no process is started:
- * all roles join from elsewhere. argv[0] is "coordinator". */
-int tr_cli_coordinate(int argc, char **argv);
+/* The same run of stage ppo for `troupe coordinator`: no process is started, all roles join from
+ * elsewhere. Texts may be NULL; listen and keys win over the roles block. */
+struct tr_coordinate {
+    const char *run; /* the run.yaml */
+    char *const *assignment;
+    int assignments;
+    const char *listen, *keys;
+    const char *address_file, *roles_file; /* as in struct tr_ppo_watch */
+};
+int tr_cli_coordinate(const struct tr_coordinate *c);
 
 #endif
