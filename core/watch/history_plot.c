@@ -9,9 +9,9 @@
 
 void tr_history_smooth(const double *value, int64_t n, double *smooth)
 {
-    double w = 1.8 * (1 / (1 + exp(-0.05 * (double)n)) - 0.5), last = NAN;
+    double w = 1.8 * (1 / (1 + exp(-0.05 * (double)n)) - 0.5), last = (double)NAN;
     for (int64_t i = 0; i < n; i++) {
-        smooth[i] = NAN;
+        smooth[i] = (double)NAN;
         if (!isfinite(value[i])) continue;
         if (isnan(last)) last = value[i];
         last = w * last + (1 - w) * value[i];

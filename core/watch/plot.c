@@ -72,7 +72,7 @@ static void reach(double *lo, double *hi, double x)
 
 static struct tr_axis steps_of(const struct tr_plot *p, int most)
 {
-    double lo = INFINITY, hi = -INFINITY;
+    double lo = (double)INFINITY, hi = -(double)INFINITY;
     for (int i = 0; i < p->panels; i++)
         for (int c = 0; c < p->panel[i].curves; c++)
             for (int64_t k = 0; k < p->panel[i].curve[c].n; k++)
@@ -84,7 +84,7 @@ static struct tr_axis steps_of(const struct tr_plot *p, int most)
 
 static struct tr_axis values_of(const struct tr_panel *p, int most)
 {
-    double lo = INFINITY, hi = -INFINITY;
+    double lo = (double)INFINITY, hi = -(double)INFINITY;
     if (p->lo < p->hi) {
         lo = p->lo;
         hi = p->hi;

@@ -17,7 +17,7 @@ static enum tr_status parse(int argc, char **argv, struct wish *w, struct tr_err
         {"name", TR_FLAG_TEXT, &w->name, 0, 0},
     };
     int words = 0;
-    *w = (struct wish){NULL};
+    *w = (struct wish){.dir = NULL};
     enum tr_status st = tr_flags_read(flag, sizeof flag / sizeof *flag, argc, argv,
                                       &w->dir, 1, &words, err);
     if (st == TR_OK && words < 1)

@@ -196,7 +196,7 @@ static enum tr_status work_for(const struct wish *w, struct tr_role_start *start
                                .swap = w->swap,
                                .join_seconds = w->join_seconds,
                                .stop_fd = w->stop_fd};
-    if (w->keys) st = tr_keys_open(w->keys, w->role, &keys, err);
+    if (w->keys) st = tr_keys_open(w->keys, (int)w->role, &keys, err);
     if (st == TR_OK && w->weights) st = tr_packed_dir_open(w->weights, &dir, err);
     if (st == TR_OK) st = open_source(w, worker.keys, &start->source, err);
     start->weights = w->weights;

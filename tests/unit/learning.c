@@ -81,7 +81,7 @@ void learning_open(struct learning *x, enum tr_objective objective, int64_t V, i
                 .desirable_weight = 1.5,
                 .undesirable_weight = 0.7,
                 .ftx = 0.3},
-        .update = {1e-3, 0.9, 0.999, 1e-8, 0.01, 1.0},
+        .update = {1e-3, 0.9, 0.999, 1e-8, 0.01, 1.0, false},
     };
     fill(x, V, &seed);
     for (int64_t i = 0; i < T; i++) targets += x->label[i] != TR_UNLABELLED;

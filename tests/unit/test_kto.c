@@ -36,7 +36,7 @@ static void the_baseline_is_a_mean_and_never_negative(void **state)
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         near(rows[i].name, tr_kto_z0(rows[i].policy, rows[i].reference, rows[i].n),
              rows[i].want, 1e-15);
-    assert_true(isnan(tr_kto_z0((double[]){NAN, -9}, (double[]){0, 0}, 2)));
+    assert_true(isnan(tr_kto_z0((double[]){(double)NAN, -9}, (double[]){0, 0}, 2)));
 }
 
 static void losses_are_those_of_the_formula(void **state)

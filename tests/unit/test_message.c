@@ -345,7 +345,7 @@ static void numbers_that_are_not_finite_are_refused(void **state)
 {
     (void)state;
     const float bad[] = {1, NAN}, worse[] = {-INFINITY};
-    const double worst[] = {0, NAN};
+    const double worst[] = {0, (double)NAN};
     const struct tr_field wide_field = {.name = "z0", .kind = TR_FIELD_F64, .hi = 9};
     const struct tr_record wide = {
         .kind = "wide", .size = sizeof(struct tr_array), .n = 1, .field = &wide_field};

@@ -90,7 +90,7 @@ static void the_mean_is_the_peer_s(void **state)
     double got[5];
     tr_history_smooth(value, 5, got);
     for (int i = 0; i < 5; i++) assert_true(fabs(got[i] - want[i]) < 1e-9);
-    const double gap[4] = {NAN, 2, INFINITY, 2};
+    const double gap[4] = {(double)NAN, 2, (double)INFINITY, 2};
     tr_history_smooth(gap, 4, got);
     assert_true(isnan(got[0]) && got[1] == 2 && isnan(got[2]) && got[3] == 2);
 }
@@ -148,7 +148,7 @@ static void what_is_not_finite_is_a_gap(void **state)
     scratch_make(dir);
     for (int i = 0; i < 100; i++) value[i] = sin(i * 0.1);
     write_curve(dir, "whole.png", value, 100, "curve");
-    for (int i = 25; i < 75; i++) value[i] = i % 2 ? NAN : -INFINITY;
+    for (int i = 25; i < 75; i++) value[i] = i % 2 ? (double)NAN : -(double)INFINITY;
     write_curve(dir, "gap.png", value, 100, "curve");
     value[60] = 0.5;
     write_curve(dir, "dot.png", value, 100, "curve");
