@@ -96,6 +96,7 @@ struct tr_core {
     struct tr_core_action *action; /* owns; a queue: next .. actions-1 */
     int64_t next, actions, action_room;
     struct tr_core_counts counts;
+    struct tr_fail fault; /* the last that a worker told of a unit */
 };
 
 /* core.c: a line for people, a message for a peer. */

@@ -162,12 +162,20 @@ static int64_t choose(const struct tr_core *c, const struct work *k)
     return best;
 }
 
+/* Says what the unit's worker said last, if it was this one's: who vanished said nothing. */
+static enum tr_status give_up(const struct tr_core *c, const struct work *k,
+                              struct tr_err *err)
+{
+    bool told = tr_digest_equal(&c->fault.id, &k->unit.id);
+    return tr_err_set(err, TR_GONE, "a unit %s failed %lld times; giving up%s%s",
+                      tr_unit_kind_name(k->unit.kind), (long long)k->attempts,
+                      told ? ": " : "", told ? c->fault.text : "");
+}
+
 static enum tr_status give(struct tr_core *c, struct work *k, int64_t at,
                            struct tr_err *err)
 {
-    if (k->attempts >= c->set.attempts)
-        return tr_err_set(err, TR_GONE, "a unit %s failed %lld times; giving up",
-                          tr_unit_kind_name(k->unit.kind), (long long)k->attempts);
+    if (k->attempts >= c->set.attempts) return give_up(c, k, err);
     struct tr_message m = {.say = TR_SAY_UNIT, .content = k->unit.content};
     m.as.unit = (struct tr_deliver){.id = k->unit.id, .attempt = ++k->attempts};
     enum tr_status st = tr_core_send(c, c->worker[at].peer, &m, err);
@@ -370,6 +378,7 @@ enum tr_status tr_core_hear_fail(struct tr_core *c, int64_t at, const struct tr_
     struct tr_message who = {.say = TR_SAY_WHO};
     if (!k || k->state != WORK_SENT || k->worker != at) return TR_OK;
     tr_core_take_back(c, k);
+    c->fault = *f;
     if (!f->retryable)
         return tr_err_set(err, (enum tr_status)f->code, "%s: %s: %s",
                           c->worker[at].hello.instance, tr_unit_kind_name(k->unit.kind),

@@ -335,11 +335,12 @@ static void failures_are_tried_again_or_end_the_run(void **state)
     hello(&s, 0, TR_ROLE_REWARD, "r");
     for (int i = 0; i < 4; i++) {
         struct tr_message fail = {.say = TR_SAY_FAIL};
-        fail.as.fail =
-            (struct tr_fail){.id = take(&s, 0), .code = TR_NOMEM, .retryable = true};
+        fail.as.fail = (struct tr_fail){
+            .id = take(&s, 0), .code = TR_NOMEM, .text = "full", .retryable = true};
         tell(&s, 0, &fail);
         assert_int_equal(s.st, i < 3 ? TR_OK : TR_GONE); /* four attempts were allowed */
     }
+    assert_non_null(strstr(s.err.text, "4 times; giving up: full"));
     close_scene(&s);
     open_scene(&s, 1, 1);
     hello(&s, 0, TR_ROLE_REWARD, "r");
