@@ -59,7 +59,8 @@ function(tr_test name)
     add_test(NAME ${name} COMMAND ${name} ${T_ARGS} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
     set_tests_properties(${name} PROPERTIES LABELS "${T_LABELS}" TIMEOUT 300)
     if(TR_SANITIZE MATCHES "thread")
-        set_tests_properties(${name} PROPERTIES ENVIRONMENT "TSAN_OPTIONS=suppressions=${CMAKE_SOURCE_DIR}/tests/tsan.supp")
+        set_tests_properties(${name} PROPERTIES TIMEOUT 1200
+            ENVIRONMENT "TSAN_OPTIONS=suppressions=${CMAKE_SOURCE_DIR}/tests/tsan.supp:ignore_noninstrumented_modules=1")
     endif()
 endfunction()
 

@@ -8,18 +8,10 @@
 #include "core/base/file.h"
 #include "core/model/gguf_import.h"
 
-static const char synopsis[] =
-    "usage: troupe import MODEL.gguf DIR [--dtype f32|bf16|f16]\n"
-    "\n"
-    "Makes the Hugging Face model folder DIR (config.json, model.safetensors, tokenizer.json,\n"
-    "chat template) from a GGUF file: Llama or Qwen2; F32, F16, BF16, Q4_0, Q4_1 or Q8_0.\n"
-    "DIR must be new or empty. Weights are dequantised and stored as --dtype, f32 unless said.\n";
-
 struct wish {
     const char *model, *dir;
     enum tr_dtype dtype;
     const char *dtype_name;
-    int help;
 };
 
 static int parse_dtype(const char *text, struct wish *w)
@@ -46,10 +38,6 @@ static int parse(int argc, char **argv, struct wish *w)
     for (int i = 1; i < argc; i++) {
         const char *a = argv[i];
         int bad = 0;
-        if (!strcmp(a, "--help") || !strcmp(a, "-h")) {
-            w->help = 1;
-            return 0;
-        }
         if (!strncmp(a, "--dtype=", 8))
             bad = parse_dtype(a + 8, w);
         else if (!strcmp(a, "--dtype") && i + 1 < argc)
@@ -66,7 +54,9 @@ static int parse(int argc, char **argv, struct wish *w)
         if (bad) return 2;
     }
     if (w->dir) return 0;
-    fprintf(stderr, "troupe import: expected MODEL.gguf and DIR\n%s", synopsis);
+    fprintf(
+        stderr,
+        "troupe import: expected MODEL.gguf and DIR; `troupe help import` says more\n");
     return 2;
 }
 
@@ -104,8 +94,5 @@ int tr_cli_import(int argc, char **argv)
 {
     struct wish w;
     int code = parse(argc, argv, &w);
-    if (code) return code;
-    if (!w.help) return run(&w);
-    fputs(synopsis, stdout);
-    return 0;
+    return code ? code : run(&w);
 }

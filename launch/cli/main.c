@@ -33,10 +33,11 @@ static const struct command commands[] = {
      "Ctrl-C finishes the step, saves a checkpoint and exits with 130; go on with\n"
      "resume_from_checkpoint=true. Exit codes: 1 failed, 2 a mistake in what was asked.\n"},
     {"import", tr_cli_import, "make a model folder out of a GGUF file",
-     "troupe import MODEL.gguf DIR\n"
+     "troupe import MODEL.gguf DIR [--dtype f32|bf16|f16]\n"
      "\n"
-     "Writes config.json, model.safetensors, tokenizer.json and the chat template\n"
-     "into DIR. F32, F16, BF16, Q4_0, Q4_1 and Q8_0 tensors are read.\n"},
+     "Writes config.json, model.safetensors, tokenizer.json and the chat template into\n"
+     "DIR, which is new or empty. A Llama or Qwen2 of F32, F16, BF16, Q4_0, Q4_1 and\n"
+     "Q8_0 tensors is read; weights are stored as --dtype, f32 unless said.\n"},
     {"generate", tr_cli_generate, "answer prompts with a model folder",
      "troupe generate MODEL --prompt TEXT [--prompt TEXT ...]\n"
      "                [--template NAME | --raw] [--system TEXT] [--max-new-tokens N]\n"
