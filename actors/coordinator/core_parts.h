@@ -157,6 +157,8 @@ enum tr_status tr_core_hear_loaded(struct tr_core *c, int64_t at,
 enum tr_status tr_core_hear_offer(struct tr_core *c, int64_t at, const struct tr_offer *o,
                                   struct tr_err *err);
 enum tr_status tr_core_send_loads(struct tr_core *c, struct tr_err *err);
+/* Of a rollout that says hello: what it holds and nobody wants is dropped (again). */
+enum tr_status tr_core_drop_unwanted(struct tr_core *c, int64_t at, struct tr_err *err);
 void tr_core_forget_offers(struct tr_core *c, int64_t worker);
 
 #endif

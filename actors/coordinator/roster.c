@@ -260,6 +260,7 @@ enum tr_status tr_core_admit(struct tr_core *c, int64_t peer, const struct tr_he
                           tr_role_name((enum tr_role)h->role), h->instance, reason);
     }
     if (st == TR_OK) st = welcome(c, peer, at, reason, err);
+    if (st == TR_OK && at >= 0) st = tr_core_drop_unwanted(c, at, err);
     return st == TR_OK && at >= 0 ? tr_core_catch_up(c, at, err) : st;
 }
 

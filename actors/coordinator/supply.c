@@ -87,6 +87,29 @@ enum tr_status tr_core_retire(struct tr_core *c, int64_t post,
     return st;
 }
 
+/* A drop may be lost with a connection, and what is not dropped fills the worker's shelf. */
+enum tr_status tr_core_drop_unwanted(struct tr_core *c, int64_t at, struct tr_err *err)
+{
+    struct worker *w = &c->worker[at];
+    struct tr_digests held = w->hello.holds;
+    enum tr_status st = TR_OK;
+    if (c->post[w->post].role != TR_ROLE_ROLLOUT) return TR_OK;
+    for (int64_t i = 0; i < held.n && st == TR_OK; i++) {
+        struct tr_message m = {.say = TR_SAY_DROP, .as.drop.digest = held.at[i]};
+        bool wanted = false, any = false;
+        for (int64_t n = 0; n < c->wants; n++) {
+            const struct want *q = &c->want[n];
+            if (!q->open || !q->known || q->post != w->post) continue;
+            any = true;
+            wanted = wanted || tr_digest_equal(&q->digest, &held.at[i]);
+        }
+        if (wanted || !any) continue;
+        let_go(&w->hello.holds, &held.at[i]);
+        st = tr_core_send(c, w->peer, &m, err);
+    }
+    return st;
+}
+
 /* ---- offers ---- */
 
 enum tr_status tr_core_hear_offer(struct tr_core *c, int64_t at, const struct tr_offer *o,
