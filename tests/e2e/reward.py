@@ -61,7 +61,6 @@ while time.monotonic() < heard + 60:
         say("fail", id=body["id"], code=5, text="not a score", retryable=False)
     elif message["say"] == "load":
         say("loaded", digest=body["digest"], ok=body["digest"] == digest, text="there are no weights here")
-    elif message["say"] in ("drain", "bye"):
-        say("bye")
+    elif message["say"] == "bye":
         sys.exit(0)
 sys.exit("the coordinator has been silent for 60 s")
