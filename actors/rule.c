@@ -137,7 +137,7 @@ enum tr_status tr_rule_open(const struct tr_rule_start *start, struct tr_rule **
     if (!r) return tr_err_set(err, TR_NOMEM, "a rule");
     r->set = *start;
     tr_buf_init(&r->text, TR_RULE_TEXT_BYTES);
-    tr_buf_init(&canonical, 2 * TR_RULE_PATTERN_BYTES);
+    tr_buf_init(&canonical, (size_t)2 * TR_RULE_PATTERN_BYTES);
     enum tr_status st = start->kind == TR_RULE_LENGTH ? open_length(r, &canonical, err)
                                                       : open_regex(r, &canonical, err);
     r->set.pattern = NULL;

@@ -8,6 +8,7 @@
 /* ---- records ---- */
 
 /* clang-format off */
+/* NOLINTBEGIN(bugprone-macro-parentheses): names of members and lists cannot stand in them */
 #define NEED false
 #define MAY  true
 #define ROW(kind_, name_, need_, at_, lo_, hi_, words_, unit_, meaning_)                           \
@@ -84,6 +85,7 @@
 const struct tr_named_record tr_protocol[] = {
 #include "proto/protocol.def"
     {NULL, NULL}};
+/* NOLINTEND(bugprone-macro-parentheses) */
 /* clang-format on */
 
 const struct tr_record *tr_say_record(enum tr_say say)
