@@ -107,13 +107,24 @@ static enum tr_status look(const struct tr_question *q, struct tr_buf *reply,
     return st;
 }
 
+/* A coordinator that is just starting has the file already and is not to be found yet: it is looked
+ * for again after a while. */
 enum tr_status tr_ask_or_look(const struct tr_question *q, struct tr_buf *reply,
                               bool *live, struct tr_err *err)
 {
+    static const double while_seconds = 0.5;
+    double end = tr_clock_seconds() + q->seconds;
+    bool gone = false;
     *live = false;
-    if (looks_gone(q->run) && look(q, reply, NULL) == TR_OK) return TR_OK;
-    tr_buf_clear(reply);
-    enum tr_status st = tr_ask_run(q, reply, err);
-    *live = st == TR_OK;
-    return st == TR_GONE ? look(q, reply, err) : st;
+    do {
+        struct tr_question now = *q;
+        gone = looks_gone(q->run);
+        if (gone && look(q, reply, NULL) == TR_OK) return TR_OK;
+        tr_buf_clear(reply);
+        if (gone && now.seconds > while_seconds) now.seconds = while_seconds;
+        enum tr_status st = tr_ask_run(&now, reply, err);
+        *live = st == TR_OK;
+        if (st != TR_GONE) return st;
+    } while (gone && tr_clock_seconds() < end);
+    return look(q, reply, err);
 }

@@ -117,6 +117,17 @@ static enum tr_status save_both(struct tr_ppo_parts *p, struct tr_core *core,
     return save_one(p, core, kind, TR_ROLE_CRITIC, r->step, &r->critic_lineage, err);
 }
 
+/* A run that was stopped after its last step: its model may not have been written, and what it is
+ * named by is known once it has. */
+enum tr_status tr_ppo_save_again(struct tr_ppo_parts *p,
+                                 const struct tr_journal_step *last, struct tr_err *err)
+{
+    struct tr_ppo_report r = {.step = last->step,
+                              .policy_lineage = last->policy.lineage,
+                              .critic_lineage = last->critic.lineage};
+    return save_both(p, p->core, TR_SAVE_MODEL, &r, err);
+}
+
 static bool snapshot_due(const struct tr_ppo_parts *p, int64_t step)
 {
     const struct tr_ppo_options *q = &p->o->ppo;

@@ -89,6 +89,8 @@ enum tr_status tr_ppo_started(void *self, const struct tr_ppo_report *r,
 enum tr_status tr_ppo_committed(void *self, struct tr_plan_ppo *plan,
                                 struct tr_core *core, const struct tr_ppo_report *r,
                                 struct tr_err *err);
+enum tr_status tr_ppo_save_again(struct tr_ppo_parts *p,
+                                 const struct tr_journal_step *last, struct tr_err *err);
 enum tr_status tr_ppo_evaluated(void *self, const struct tr_ppo_report *r,
                                 struct tr_err *err);
 enum tr_status tr_ppo_saved(void *self, int64_t ticket, const struct tr_digest *weights,

@@ -155,6 +155,8 @@ static enum tr_status go_on(struct tr_ppo_parts *p, struct tr_err *err)
     p->out.step = p->first_step;
     if (st == TR_OK) st = tr_trainer_log_trim(p->o->output.dir, p->first_step, err);
     if (st == TR_OK && before) st = tr_ppo_recall_history(p, err);
+    if (st == TR_OK && before && p->first_step >= p->set.steps)
+        st = tr_ppo_save_again(p, &last, err);
     if (st != TR_OK || !before) return st;
     bool found = tr_journal_snapshot(p->journal, TR_ROLE_POLICY, 0, &s, NULL) == TR_OK;
     int64_t units = 0;

@@ -70,6 +70,8 @@ static void put_worker(struct pen *p, sqlite3_stmt *q)
     tr_pen_int(p, "threads", sqlite3_column_int64(q, 6));
     tr_pen_int(p, "answered", sqlite3_column_int64(q, 7));
     put_real(p, "busy_seconds", q, 8);
+    double life = sqlite3_column_double(q, 10) - sqlite3_column_double(q, 9);
+    tr_pen_real(p, "busy_share", life > 0 ? sqlite3_column_double(q, 8) / life : 0);
     put_real(p, "joined", q, 9);
     put_real(p, "at", q, 10);
     tr_pen_close(p, '}');

@@ -7,6 +7,8 @@
 #include "launch/cli/import.h"
 #include "launch/cli/keygen.h"
 #include "launch/cli/role.h"
+#include "launch/cli/rollouts.h"
+#include "launch/cli/snapshot_db.h"
 #include "launch/cli/status.h"
 #include "launch/cli/swap.h"
 #include "launch/cli/topology.h"
@@ -61,12 +63,13 @@ static const struct command commands[] = {
      "troupe status RUN [--json] [--keys DIR] [--seconds X]\n"
      "\n"
      "Asks the run's coordinator: step, seconds a step, who is there and busy, what waits.\n"
-     "Without a coordinator the journal RUN/run.db answers.\n"},
+     "Without a coordinator the journal RUN/run.db answers: where it stopped, who worked.\n"},
     {"rollouts", tr_cli_rollouts, "prompts, answers and scores of a step",
-     "troupe rollouts RUN [--step N] [--held-out] [--count N] [--json] [--keys DIR]\n"
-     "                [--seconds X]\n"
+     "troupe rollouts RUN [--step N] [--held-out] [--first N] [--count N] [--model DIR]\n"
+     "                [--json] [--numbers] [--keys DIR] [--seconds X]\n"
      "\n"
-     "The last step's unless said. --held-out: of prompts that nobody learns from.\n"},
+     "The last step's unless said. --held-out: of prompts that nobody learns from. DIR has\n"
+     "the tokenizer, if it is not the run's model. --json --numbers: log-probs and values.\n"},
     {"swap", tr_cli_swap, "change a run's rewards while it goes on",
      "troupe swap reward --run RUN [--name NAME] [--at STEP] [--weight X]\n"
      "             [--model DIR | --rule length [--target N] [--scale X] |\n"
