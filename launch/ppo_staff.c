@@ -88,6 +88,7 @@ static void add_learner(struct tr_ppo_parts *p, const struct tr_member *m,
     if (m->role == TR_ROLE_CRITIC) tr_words_add(w, "--no-lm-head", NULL);
     if (p->o->model.recompute == 1) tr_words_add(w, "--recompute", NULL);
     if (m->role == TR_ROLE_POLICY) tr_words_add(w, "--weights", p->weights);
+    if (m->role == TR_ROLE_POLICY) tr_words_number(w, "--keep", p->set.staleness + 2);
     if (m->role == TR_ROLE_POLICY && p->roles.source)
         tr_words_add(w, "--source", p->roles.source);
 }
