@@ -31,7 +31,8 @@ struct tr_role_start {
     const struct tr_digest
         *lineage; /* a learner's, of its snapshot; NULL: it starts here */
     bool bf16;
-    bool recompute;        /* learners: gradient checkpointing */
+    bool empty;     /* a rollout's: the folder's shapes only, weights are loaded later */
+    bool recompute; /* learners: gradient checkpointing */
     int64_t max_tokens;    /* in one pass */
     int64_t max_sequences; /* in one pass, or generated at a time */
     int64_t pages;         /* of a generator's cache */

@@ -105,12 +105,16 @@ static enum tr_status open_rollout(const struct tr_role_start *start, void **sel
     r->size = (struct tr_decode_size){.max_sequences = start->max_sequences,
                                       .max_tokens = start->max_tokens,
                                       .pages = start->pages};
-    enum tr_status st = tr_model_open(start->ex, &slot, &m, err);
-    if (st == TR_OK) {
-        r->shape = (struct tr_model_shape){m.arch, true, false, start->bf16};
-        st = tr_shelf_put(&r->shelf, &m, err);
+    enum tr_status st = TR_OK;
+    r->shape = (struct tr_model_shape){.lm_head = true, .bf16 = start->bf16};
+    if (start->empty) {
+        st = tr_arch_load(start->folder, &r->shape.arch, NULL, err);
+    } else {
+        st = tr_model_open(start->ex, &slot, &m, err);
+        if (st == TR_OK) r->shape.arch = m.arch;
+        if (st == TR_OK) st = tr_shelf_put(&r->shelf, &m, err);
+        if (st == TR_OK) st = turn_to(r, r->shelf.at[0], err);
     }
-    if (st == TR_OK) st = turn_to(r, r->shelf.at[0], err);
     if (st != TR_OK) {
         close_rollout(r);
         return st;

@@ -61,6 +61,7 @@ static void add_sizes(const struct tr_ppo_parts *p, const struct tr_member *m,
         tr_words_number(w, "--max-tokens", 256 > rows ? 256 : rows);
         tr_words_number(w, "--max-sequences", rows);
         tr_words_number(w, "--pages", rows * each);
+        tr_words_add(w, "--empty", NULL); /* the policy's are mapped */
     } else {
         tr_words_number(w, "--max-tokens", 4 * p->longest);
     }

@@ -31,6 +31,7 @@ struct wish {
     struct tr_rule_start parameters;
     /* weights that change */
     const char *weights, *source, *host;
+    bool empty;
     int64_t keep;
 };
 
@@ -104,6 +105,7 @@ static enum tr_status parse(int argc, char **argv, struct wish *w, struct tr_err
         {"weights", TR_FLAG_TEXT, &w->weights, 0, 0},
         {"source", TR_FLAG_TEXT, &w->source, 0, 0},
         {"host", TR_FLAG_TEXT, &w->host, 0, 0},
+        {"empty", TR_FLAG_YES, &w->empty, 0, 0},
         {"keep", TR_FLAG_INT, &w->keep, 1, TR_SHELF_MODELS - 1},
     };
     int words = 0;
@@ -222,6 +224,7 @@ static enum tr_status serve_model(const struct wish *w, const struct tr_exec *ex
         .max_tokens = w->max_tokens,
         .max_sequences = w->max_sequences,
         .pages = w->pages,
+        .empty = w->empty && w->role == TR_ROLE_ROLLOUT,
         .rule = w->rule ? &w->parameters : NULL,
     };
     struct tr_digest lineage;

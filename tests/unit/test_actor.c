@@ -171,6 +171,46 @@ static void dropped_weights_stay_as_long_as_they_are_needed(void **state)
     versions_close(&v);
 }
 
+/* A rollout that starts with shapes alone: nothing is held, then what was loaded. */
+static void an_empty_rollout_takes_what_is_loaded(void **state)
+{
+    (void)state;
+    struct versions v;
+    struct tr_actor *a = NULL;
+    struct tr_err err = {0};
+    struct tr_digest got;
+    versions_open(&v, false);
+    scratch_text(v.dir, "config.json",
+                 "{\"model_type\": \"llama\", \"vocab_size\": 8, \"hidden_size\": 8,"
+                 "\"num_hidden_layers\": 1, \"num_attention_heads\": 2,"
+                 "\"intermediate_size\": 8, \"rms_norm_eps\": 1e-5}");
+    struct tr_role_start start = versions_start(&v, 0);
+    start.folder = v.dir;
+    start.empty = true;
+    if (tr_actor_open(TR_ROLE_ROLLOUT, &start, &a, &err) != TR_OK)
+        fail_msg("%s", err.text);
+    struct tr_hello h = tr_actor_hello(a);
+    assert_int_equal(h.holds.n, 0);
+    give(a, versions_generate(&v, 1, 1, 4));
+    struct tr_message m = next(a);
+    assert_int_equal(m.say, TR_SAY_FAIL);
+    assert_int_equal(m.as.fail.code, TR_STALE);
+    const struct tr_loaded loaded = {.digest = v.model[1].digest, .ok = true};
+    struct tr_model again;
+    assert_int_equal(tr_model_again(&v.model[1], &again, NULL), TR_OK);
+    assert_int_equal(tr_actor_adopt(a, &again, &loaded, NULL), TR_OK);
+    assert_true(loaded_ok(a));
+    struct tr_digest want = alone(&v, TR_ROLE_ROLLOUT, 1, versions_generate(&v, 1, 1, 4));
+    give(a, versions_generate(&v, 1, 1, 4));
+    m = next(a);
+    assert_int_equal(m.say, TR_SAY_DONE);
+    assert_int_equal(tr_content_digest(&m.content, &got, NULL), TR_OK);
+    assert_true(tr_digest_equal(&got, &want));
+    tr_message_fini(&m);
+    tr_actor_close(a);
+    versions_close(&v);
+}
+
 /* Units for other weights are not overtaken by those that come after them. */
 static void nobody_waits_for_ever(void **state)
 {
@@ -274,6 +314,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(answers_are_those_of_the_weights_named),
         cmocka_unit_test(dropped_weights_stay_as_long_as_they_are_needed),
+        cmocka_unit_test(an_empty_rollout_takes_what_is_loaded),
         cmocka_unit_test(nobody_waits_for_ever),
         cmocka_unit_test(a_drop_harms_no_sequence),
         cmocka_unit_test(a_full_shelf_says_so),
