@@ -191,6 +191,8 @@ enum tr_status tr_ppo_saved(void *self, int64_t ticket, const struct tr_digest *
     snprintf(row.folder, sizeof row.folder, "%s", s->folder);
     enum tr_status st = tr_journal_note_snapshot(p->journal, &row, err);
     if (st == TR_OK) st = prune(p, s->role, err);
+    if (st == TR_OK)
+        st = tr_ppo_tell_others(p, err); /* it is where a learner begins now */
     if (st != TR_OK || s->kind != TR_SAVE_CHECKPOINT || learner) return st;
     tr_log_info(p->watch->log, "saved %s", s->folder);
     return tr_checkpoint_prune(p->o->output.dir, p->o->output.save_limit, s->step, err);

@@ -31,7 +31,7 @@ struct tr_ppo_watch {
     bool staff;  /* start the processes of the roles block; else others will join */
     const char *address_file; /* where to write the address besides; or NULL */
     const char *roles_file;   /* what others are to start: a line a post, the words of
-                               * `troupe role` between tabs; or NULL */
+                               * `troupe role` between tabs; anew with each snapshot. Or NULL */
 };
 
 struct tr_ppo_outcome {
