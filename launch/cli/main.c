@@ -106,7 +106,7 @@ static const struct command commands[] = {
      "troupe role ROLE --join ADDRESS (--model DIR | --skeleton | --rule RULE) [--keys DIR]\n"
      "            [--name NAME] [--threads N] [--isa scalar|avx2|avx512] [--math exact|openblas]\n"
      "            [--bf16] [--max-tokens N] [--max-sequences N] [--pages N]\n"
-     "            [--join-seconds X] [--seed N] [--cpus LIST] [--weights DIR] [--keep N]\n"
+     "            [--join-seconds X] [--seed N] [--cpus LIST] [--weights DIR] [--keep N] [--empty]\n"
      "            [--source ADDRESS] [--host NAME]\n"
      "            rewards: [--slot NAME] [--swap] [--rule length [--target N] [--scale X] |\n"
      "                      --rule regex --pattern P [--hit X] [--miss X]] [--tokenizer DIR]\n"
