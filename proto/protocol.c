@@ -22,6 +22,7 @@
 #define TEXT(name, need, most, meaning)         ROW(TEXT, name, need, name, 0, most, NULL, "", meaning)
 #define INT(name, need, lo, hi, unit, meaning)  ROW(INT, name, need, name, lo, hi, NULL, unit, meaning)
 #define REAL(name, need, lo, hi, unit, meaning) ROW(REAL, name, need, name, lo, hi, NULL, unit, meaning)
+// NOLINTBEGIN(bugprone-macro-parentheses): parts of initialisers
 #define REAL_IN(in, name, need, lo, hi, unit, meaning) \
     ROW(REAL, name, need, in.name, lo, hi, NULL, unit, meaning)
 #define I32(name, need, lo, hi, unit, meaning)  ROW(I32, name, need, name, lo, hi, NULL, unit, meaning)
@@ -34,6 +35,7 @@
 #define RECORD(name, kind_, meaning_)                                                              \
     static const char name##_kind[] = kind_, name##_meaning[] = meaning_;                          \
     static const struct tr_field name##_field[] = {
+// NOLINTEND(bugprone-macro-parentheses)
 #define END(name)                                                                                  \
     };                                                                                             \
     MADE_OF(name, name##_kind, name, name##_meaning)
