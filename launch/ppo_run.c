@@ -1,9 +1,9 @@
 #include "launch/ppo_run.h"
 
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/signalfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -235,13 +235,20 @@ static enum tr_status open_weights(struct tr_ppo_parts *p, struct tr_err *err)
 
 /* ---- the loop ---- */
 
-static void hear_stop(struct tr_ppo_parts *p)
+/* The first signal ends the run after the step in hand. That may never come, when a role cannot be
+ * had: the second ends it as kill -9 would, with what is committed kept. */
+static enum tr_status hear_stop(struct tr_ppo_parts *p, struct tr_err *err)
 {
-    struct pollfd fd = {.fd = p->watch->stop_fd, .events = POLLIN};
-    if (p->stopping || p->watch->stop_fd < 0 || poll(&fd, 1, 0) != 1) return;
+    struct signalfd_siginfo which;
+    int fd = p->watch->stop_fd;
+    if (fd < 0 || read(fd, &which, sizeof which) != (ssize_t)sizeof which) return TR_OK;
+    if (p->stopping)
+        return tr_err_set(err, TR_GONE,
+                          "stopped at once: the step in hand will be made again");
     p->stopping = true;
     tr_log_info(p->watch->log, "stopping: the step in hand is finished and saved");
     tr_plan_ppo_stop(p->plan);
+    return TR_OK;
 }
 
 static enum tr_status loop(struct tr_ppo_parts *p, struct tr_err *err)
@@ -251,7 +258,7 @@ static enum tr_status loop(struct tr_ppo_parts *p, struct tr_err *err)
         st = tr_serve_turn(p->core, p->wire, p->watch->log, err);
         if (st == TR_OK && p->staff)
             st = tr_staff_tend(p->staff, tr_clock_seconds(), err);
-        hear_stop(p);
+        if (st == TR_OK) st = hear_stop(p, err);
     }
     if (p->staff) tr_staff_rest(p->staff);
     return st;

@@ -27,8 +27,8 @@
 
 struct tr_ppo_watch {
     const struct tr_log *log;
-    int stop_fd; /* readable: finish the step, save, stop. -1: none */
-    bool staff;  /* start the processes of the roles block; else others will join */
+    int stop_fd; /* a signalfd. First: finish the step, save, stop; again: stop now. -1: none */
+    bool staff; /* start the processes of the roles block; else others will join */
     const char *address_file; /* where to write the address besides; or NULL */
     const char *roles_file;   /* what others are to start: a line a post, the words of
                                * `troupe role` between tabs; anew with each snapshot. Or NULL */

@@ -147,7 +147,7 @@ enum tr_status tr_shards_open(const char *dir, struct tr_shards **out, struct tr
     else if (tr_path_exists(index))
         st = open_indexed(dir, index, s, err);
     else
-        st = tr_err_set(err, TR_IO,
+        st = tr_err_set(err, TR_BADARG,
                         "%s: expected model.safetensors or model.safetensors.index.json, "
                         "found neither",
                         dir);
