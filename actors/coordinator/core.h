@@ -73,7 +73,7 @@ enum tr_status tr_core_create(const struct tr_core_settings *s,
                               struct tr_core **out, struct tr_err *err);
 void tr_core_destroy(struct tr_core *c);
 
-/* ---- events ---- */
+/* ---- events: one or several, and then the actions that follow from them ---- */
 
 /* A message from a peer; *m is read and, where content is kept, emptied. The caller still calls
  * tr_message_fini. Only a broken run fails: what a peer does wrong is an action. */

@@ -18,6 +18,7 @@ struct work {
     struct work *chained;           /* the next in its bucket of the index */
     struct work *before, *after;    /* in its post's queue, or its worker's hand */
     int64_t worker;                 /* while SENT: index */
+    int64_t delivery; /* while SENT: which action says so, if it waits still */
     int64_t attempts;
     double deadline; /* while SENT */
 };
@@ -80,6 +81,8 @@ struct tr_core {
     const struct tr_planner *planner; /* borrows */
     const struct tr_memo *memo;       /* borrows, or NULL */
     double now, born;
+    double looked,
+        busy; /* clock of the last event; seconds of hearing since the last look at deadlines */
     bool started, over, dirty; /* dirty: kept since the last flush */
     struct work *bucket[BUCKETS];
     struct row known; /* answers that were kept, to be told */
@@ -99,7 +102,8 @@ struct tr_core {
     struct tr_fail fault; /* the last that a worker told of a unit */
 };
 
-/* core.c: a line for people, a message for a peer. */
+/* core.c: a line for people, a message for a peer. Until tr_core_next has given it out, a delivery
+ * borrows its unit's content: who takes the unit back takes the delivery back. */
 enum tr_status tr_core_say(struct tr_core *c, struct tr_err *err, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 /* The same, and the memo has it as something that happened to this worker. */
@@ -108,6 +112,7 @@ enum tr_status tr_core_note(struct tr_core *c, const struct tr_hello *who,
     __attribute__((format(printf, 5, 6)));
 enum tr_status tr_core_send(struct tr_core *c, int64_t peer, const struct tr_message *m,
                             struct tr_err *err);
+void tr_core_send_back(struct tr_core *c, const struct work *k);
 /* list: the address of a pointer to n things of `each` bytes, which may hold one more afterwards. */
 enum tr_status tr_core_room(void *list, int64_t n, int64_t *room, size_t each,
                             struct tr_err *err);

@@ -6,6 +6,11 @@
 
 static const double wait_seconds = 0.2; /* at most, so that deadlines are seen */
 
+/* What has come already is heard before anything is done about it: one flush of the memo carries many
+ * answers. Not so many that the first of them waits for long. */
+enum { HEARD_AT_ONCE = 64 };
+static const double heard_seconds = 0.005;
+
 /* Who is welcome keeps its place among the wire's peers until it is told to go, or is gone. */
 static void mark_peer(struct tr_wire *wire, const struct tr_core_action *a,
                       enum tr_status sent)
@@ -39,27 +44,38 @@ static enum tr_status act(struct tr_core *core, struct tr_wire *wire,
     return st;
 }
 
-enum tr_status tr_serve_turn(struct tr_core *core, struct tr_wire *wire,
-                             const struct tr_log *log, struct tr_err *err)
+/* One message, or none: TR_AGAIN when none came in time. */
+static enum tr_status hear_one(struct tr_core *core, struct tr_wire *wire, double wait,
+                               struct tr_err *err)
 {
     struct tr_message m;
     struct tr_err why = {0};
     int64_t peer;
+    enum tr_status st = tr_wire_receive(wire, wait, &peer, &m, &why);
+    if (st == TR_OK) {
+        st = tr_core_hear(core, peer, &m, tr_clock_seconds(), err);
+        tr_message_fini(&m);
+        return st;
+    }
+    if (st == TR_BADMSG)
+        return tr_core_lose(core, peer, why.text, tr_clock_seconds(), err);
+    return st == TR_AGAIN ? st : tr_err_set(err, st, "%s", why.text);
+}
+
+enum tr_status tr_serve_turn(struct tr_core *core, struct tr_wire *wire,
+                             const struct tr_log *log, struct tr_err *err)
+{
     enum tr_status st =
         act(core, wire, log, err); /* what was asked for since the last turn */
     if (st != TR_OK) return st;
-    st = tr_wire_receive(wire, wait_seconds, &peer, &m, &why);
-    double now = tr_clock_seconds();
-    if (st == TR_OK) {
-        st = tr_core_hear(core, peer, &m, now, err);
-        tr_message_fini(&m);
-    } else if (st == TR_AGAIN) {
-        st = tr_core_tick(core, now, err);
-    } else if (st == TR_BADMSG) {
-        st = tr_core_lose(core, peer, why.text, now, err);
-    } else {
-        st = tr_err_set(err, st, "%s", why.text);
-    }
+    st = hear_one(core, wire, wait_seconds, err);
+    if (st == TR_AGAIN) st = tr_core_tick(core, tr_clock_seconds(), err);
+    double end = tr_clock_seconds() + heard_seconds;
+    for (int i = 1; i < HEARD_AT_ONCE && st == TR_OK && !tr_core_over(core) &&
+                    tr_clock_seconds() < end;
+         i++)
+        st = hear_one(core, wire, 0, err);
+    if (st == TR_AGAIN) st = TR_OK;
     return st == TR_OK ? act(core, wire, log, err) : st;
 }
 

@@ -186,6 +186,7 @@ static enum tr_status give(struct tr_core *c, struct work *k, int64_t at,
     c->post[k->post].sent++;
     k->state = WORK_SENT;
     k->worker = at;
+    k->delivery = c->actions - 1;
     k->deadline = c->now + c->set.silence_seconds;
     c->counts.reissued += k->attempts > 1;
     return TR_OK;
@@ -234,6 +235,7 @@ void tr_core_take_back(struct tr_core *c, struct work *k)
 {
     if (k->state != WORK_SENT) return;
     struct worker *w = &c->worker[k->worker];
+    tr_core_send_back(c, k);
     detach(&w->hand, k);
     if (w->hand.n == 0) w->busy_seconds += c->now - w->busy_since;
     c->post[k->post].sent--;

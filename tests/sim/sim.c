@@ -421,6 +421,8 @@ static void core_hears(struct world *w, int i, struct tr_message *m)
     struct tr_err err = {0};
     if (!w->core) return;
     enum tr_status st = tr_core_hear(w->core, peer_of(w, i), m, w->now, &err);
+    /* Several may be heard before anything is done about them; a tick is not far. */
+    if (st == TR_OK && !w->set.calm && uniform(&w->luck) < 0.3) return;
     act(w, st, &err);
 }
 

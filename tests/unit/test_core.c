@@ -311,6 +311,79 @@ static void a_silent_workers_units_go_to_another(void **state)
     close_scene(&s);
 }
 
+/* Where others speak all the time there is no tick. */
+static void silence_is_seen_while_others_speak(void **state)
+{
+    (void)state;
+    struct scene s = {0};
+    open_scene(&s, 4, 2);
+    hello(&s, 0, TR_ROLE_REWARD, "r");
+    hello(&s, 1, TR_ROLE_REWARD, "r");
+    while (s.hands[1] > 0) done(&s, 1, take(&s, 1), 1, "r");
+    for (int i = 0; i < 160; i++) {
+        struct tr_message sign = {.say = TR_SAY_PROGRESS};
+        s.now += 0.05;
+        tell(&s, 1, &sign);
+        if (s.now < 4.9) assert_int_equal(s.hands[1], 0);
+    }
+    assert_int_equal(s.hands[1], 2);
+    assert_true(s.told_here[0]);
+    answer_all(&s, 1);
+    assert_true(tr_core_over(s.core));
+    close_scene(&s);
+}
+
+/* A coordinator that was stopped for longer than anybody may be silent: what was said meanwhile is heard
+ * first. */
+static void who_slept_itself_calls_nobody_silent(void **state)
+{
+    (void)state;
+    struct scene s = {0};
+    open_scene(&s, 4, 2);
+    hello(&s, 0, TR_ROLE_REWARD, "r");
+    hello(&s, 1, TR_ROLE_REWARD, "r");
+    s.now = 100;
+    for (int peer = 0; peer < 2; peer++) {
+        struct tr_message sign = {.say = TR_SAY_PROGRESS};
+        for (int i = 0; i < 2; i++)
+            sign.as.progress.in_hand.at[sign.as.progress.in_hand.n++] =
+                s.in_hand[peer][i];
+        tell(&s, peer, &sign);
+    }
+    assert_int_equal(tr_core_tick(s.core, s.now, NULL), TR_OK);
+    assert_int_equal(tr_core_counts(s.core).reissued, 0);
+    close_scene(&s);
+}
+
+/* Several events may come before their actions are done: what was answered meanwhile is not sent. */
+static void what_was_answered_is_not_sent_any_more(void **state)
+{
+    (void)state;
+    struct scene s = {0};
+    const float score = 1;
+    struct tr_digest weights = named("r"), late;
+    struct tr_digests used = tr_digests_one(&weights);
+    struct tr_answer_judge a = {{&score, 1}};
+    struct tr_message m = {.say = TR_SAY_DONE};
+    open_scene(&s, 2, 1);
+    hello(&s, 0, TR_ROLE_REWARD, "r");
+    late = take(&s, 0);
+    s.now = 6;
+    hello(&s, 1, TR_ROLE_REWARD, "r");
+    assert_int_equal(tr_core_tick(s.core, s.now, NULL), TR_OK); /* both go to worker 1 */
+    m.as.done.id = late;
+    assert_int_equal(
+        tr_content_encode(&tr_answer_score_record, &used, &a, &m.content, NULL), TR_OK);
+    assert_int_equal(tr_core_hear(s.core, 0, &m, s.now, NULL), TR_OK);
+    tr_message_fini(&m);
+    look(&s);
+    assert_int_equal(s.hands[1], 1);
+    assert_false(tr_digest_equal(&s.in_hand[1][0], &late));
+    answer_all(&s, 1);
+    assert_true(tr_core_over(s.core));
+    close_scene(&s);
+}
+
 static void a_lost_workers_units_go_to_another(void **state)
 {
     (void)state;
@@ -583,6 +656,9 @@ int main(void)
         cmocka_unit_test(equal_units_are_asked_once),
         cmocka_unit_test(second_answers_are_compared_and_dropped),
         cmocka_unit_test(a_silent_workers_units_go_to_another),
+        cmocka_unit_test(silence_is_seen_while_others_speak),
+        cmocka_unit_test(who_slept_itself_calls_nobody_silent),
+        cmocka_unit_test(what_was_answered_is_not_sent_any_more),
         cmocka_unit_test(a_lost_workers_units_go_to_another),
         cmocka_unit_test(failures_are_tried_again_or_end_the_run),
         cmocka_unit_test(bad_answers_are_refused),
