@@ -16,7 +16,7 @@
 #include "core/base/file.h"
 
 enum {
-    PAGE_BYTES = 4096,
+    PAGE_BYTES = 8192,
     LOG_BYTES = 64 << 20,
     CACHE_KIB = 16 * 1024,
 };
@@ -421,7 +421,9 @@ static enum tr_status open_file(struct tr_journal *j, bool make, struct tr_err *
                    err);
 }
 
-/* WAL, and how much of it. The first statement to write takes the lock for good. */
+/* WAL, and how much of it. What is forgotten need not be overwritten with zeroes, as some builds of SQLite
+ * do unless told: it was half of all that was written. The first statement to write takes the lock for
+ * good. */
 static enum tr_status settle(struct tr_journal *j, struct tr_err *err)
 {
     char sql[512];
@@ -429,7 +431,8 @@ static enum tr_status settle(struct tr_journal *j, struct tr_err *err)
     snprintf(
         sql, sizeof sql,
         "PRAGMA page_size = %d; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
-        "PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -%d; PRAGMA temp_store = MEMORY;",
+        "PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -%d; PRAGMA temp_store = MEMORY;"
+        "PRAGMA secure_delete = OFF;",
         PAGE_BYTES, CACHE_KIB);
     int rc = sqlite3_exec(j->db, sql, NULL, NULL, NULL);
     if ((rc & 0xff) == SQLITE_BUSY) return tr_journal_in_use(j->path, err);

@@ -39,6 +39,7 @@ struct making { /* a step in the making */
     float *score;                 /* owns; [n, TR_REWARDS_MAX] */
     int *seen;                    /* owns; [n] */
     bool *asked_value;            /* owns; [n] */
+    bool asked_values;            /* of all that were generated before it was its turn */
     int64_t judged, valued; /* samples about which the frozen roles, the critic spoke */
     struct tr_reward_set set;
     int64_t slot_post[TR_REWARDS_MAX];

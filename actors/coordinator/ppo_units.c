@@ -127,10 +127,10 @@ static enum tr_status ask_value(struct tr_plan_ppo *p, struct tr_core *core,
                                 int64_t place, int64_t i, struct tr_err *err)
 {
     struct making *m = &p->making[place];
+    if (m->eval || m->asked_value[i] || m->number != p->committed + 1) return TR_OK;
     struct question q = {.kind = TR_UNIT_VALUE,
                          .post = p->post[TR_ROLE_CRITIC],
                          .needs = tr_digests_one(&p->critic)};
-    if (m->eval || m->asked_value[i] || m->number != p->committed + 1) return TR_OK;
     m->asked_value[i] = true;
     return ask_judge(core, m, &q, (struct tag){PART_VALUE, place, i, 0}, err);
 }
@@ -138,8 +138,10 @@ static enum tr_status ask_value(struct tr_plan_ppo *p, struct tr_core *core,
 enum tr_status tr_ppo_ask_values(struct tr_plan_ppo *p, struct tr_core *core,
                                  int64_t place, struct tr_err *err)
 {
-    const struct making *m = &p->making[place];
+    struct making *m = &p->making[place];
     enum tr_status st = TR_OK;
+    if (m->asked_values) return TR_OK; /* what is generated from then on asks by itself */
+    m->asked_values = true;
     for (int64_t i = 0; i < m->n && st == TR_OK; i++)
         if (m->sample[i].token) st = ask_value(p, core, place, i, err);
     return st;
