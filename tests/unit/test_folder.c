@@ -456,7 +456,7 @@ static void test_spoilt_folders(void **state)
         float *flat = calloc(1, size);
         spoilt[i].spoil(dir);
         enum tr_status st = open_and_read(dir, &ex, p, flat, &err);
-        if (st != TR_BADARG && st != TR_IO)
+        if (st != TR_BADARG) /* a folder that is no model is a mistake */
             fail_msg("%s: status %d: %s", spoilt[i].name, (int)st, err.text);
         for (int w = 0; w < 3 && spoilt[i].words[w]; w++)
             if (!strstr(err.text, spoilt[i].words[w]))
