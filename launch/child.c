@@ -57,21 +57,28 @@ bool tr_child_ended(struct tr_child *c, bool *failed)
     *failed = false;
     if (c->pid == 0) return true;
     if (waitpid(c->pid, &how, WNOHANG) == 0) return false;
-    c->code = WIFEXITED(how) ? WEXITSTATUS(how) : -1;
+    c->code = WIFEXITED(how) ? WEXITSTATUS(how) : -WTERMSIG(how);
     *failed = c->code != 0;
     c->pid = 0;
     return true;
 }
 
-void tr_child_stop(struct tr_child *c, double seconds)
+void tr_child_wait(struct tr_child *c, double until)
 {
     bool failed;
-    double end = tr_clock_seconds() + seconds;
-    while (!tr_child_ended(c, &failed)) {
-        if (tr_clock_seconds() >= end) break;
+    while (!tr_child_ended(c, &failed) && tr_clock_seconds() < until)
         nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
-    }
-    if (c->pid == 0) return;
+}
+
+void tr_child_ask(const struct tr_child *c)
+{
+    if (c->pid > 0) kill(c->pid, SIGTERM);
+}
+
+void tr_child_kill(struct tr_child *c)
+{
+    bool failed;
+    if (tr_child_ended(c, &failed)) return;
     kill(c->pid, SIGKILL);
     waitpid(c->pid, NULL, 0);
     c->pid = 0;

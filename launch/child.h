@@ -17,7 +17,7 @@ enum { TR_CHILD_WORDS = 40 };
 
 struct tr_child {
     pid_t pid; /* 0: none */
-    int code;  /* once it has ended: its exit code, -1 when a signal ended it */
+    int code;  /* once it has ended: its exit code, or minus the signal that ended it */
 };
 
 /* Starts this very program with these words (the subcommand first, NULL last). Its standard error
@@ -28,7 +28,10 @@ enum tr_status tr_child_start(const char *const *words, const char *log,
 /* True once it has ended; *failed says that it did so by itself and badly. */
 bool tr_child_ended(struct tr_child *c, bool *failed);
 
-/* Gives it some seconds to end by itself, then kills it. */
-void tr_child_stop(struct tr_child *c, double seconds);
+/* Waits until it has ended, till `until` on the clock at most. */
+void tr_child_wait(struct tr_child *c, double until);
+/* Asks it to end (SIGTERM); ends it. Nothing when it has ended. */
+void tr_child_ask(const struct tr_child *c);
+void tr_child_kill(struct tr_child *c);
 
 #endif

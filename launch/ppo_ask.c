@@ -163,7 +163,10 @@ static enum tr_status do_edit(struct tr_ppo_parts *p, struct tr_core *core,
         return tr_err_set(err, TR_BADARG,
                           "swap: there is no reward \"%s\": say model, rule or external",
                           e->swap.name);
-    enum tr_status st = tr_plan_ppo_swap(p->plan, core, &e->swap, err);
+    enum tr_status st = TR_OK;
+    if (e->has_wish && p->staff && e->swap.folder[0])
+        st = tr_ppo_check_model(p, "model", e->swap.folder, err);
+    if (st == TR_OK) st = tr_plan_ppo_swap(p->plan, core, &e->swap, err);
     if (st != TR_OK || !e->has_wish || e->swap.remove) return st;
     note_wish(p, &e->wish);
     return there ? TR_OK : tr_ppo_start_reward(p, &e->wish, err);

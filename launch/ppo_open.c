@@ -12,10 +12,11 @@
 
 /* ---- models ---- */
 
-static enum tr_status check_model(const struct tr_ppo_parts *p, const char *what,
+enum tr_status tr_ppo_check_model(const struct tr_ppo_parts *p, const char *what,
                                   const char *folder, struct tr_err *err)
 {
     struct tr_arch arch;
+    struct tr_folder *weights = NULL;
     if (!tr_path_is_dir(folder))
         return tr_err_set(err, TR_BADARG,
                           "%s: %s: no such folder; models are local folders", what,
@@ -27,22 +28,30 @@ static enum tr_status check_model(const struct tr_ppo_parts *p, const char *what
                           "between the roles, so all need one vocabulary",
                           what, folder, (long long)arch.V,
                           (int)tr_tokenizer_size(p->tokenizer));
-    return st;
+    /* Whoever joins from another host reads weights of its own. */
+    if (st == TR_OK && p->watch->staff) st = tr_folder_open(folder, &weights, err);
+    tr_folder_close(weights);
+    return st == TR_OK ? TR_OK : tr_err_wrap(err, st, "%s", what);
 }
 
-static enum tr_status check_models(struct tr_ppo_parts *p, struct tr_err *err)
+static enum tr_status check_models(const struct tr_ppo_parts *p, struct tr_err *err)
 {
     const struct tr_roles *r = &p->roles;
-    const char *reference = r->role[TR_ROLE_REFERENCE].model;
-    const char *critic = r->role[TR_ROLE_CRITIC].model;
-    enum tr_status st = check_model(p, "model_name_or_path", p->o->model.path, err);
-    if (st == TR_OK && p->o->ppo.ref_model)
-        st = check_model(p, "ref_model", p->o->ppo.ref_model, err);
-    if (st == TR_OK && reference) st = check_model(p, "roles: reference", reference, err);
-    if (st == TR_OK && critic) st = check_model(p, "roles: critic", critic, err);
-    for (int64_t i = 0; i < r->rewards && st == TR_OK; i++)
+    const struct {
+        const char *what, *folder;
+    } row[] = {{"model_name_or_path", p->o->model.path},
+               {"ref_model", p->o->ppo.ref_model},
+               {"roles: reference: model", r->role[TR_ROLE_REFERENCE].model},
+               {"roles: critic: model", r->role[TR_ROLE_CRITIC].model}};
+    enum tr_status st = TR_OK;
+    char what[TR_SLOT_BYTES + 32];
+    for (size_t i = 0; i < sizeof row / sizeof *row && st == TR_OK; i++)
+        if (row[i].folder) st = tr_ppo_check_model(p, row[i].what, row[i].folder, err);
+    for (int64_t i = 0; i < r->rewards && st == TR_OK; i++) {
+        snprintf(what, sizeof what, "reward %s", r->reward[i].name);
         if (r->reward[i].kind == TR_REWARD_MODEL)
-            st = check_model(p, r->reward[i].name, r->reward[i].role.model, err);
+            st = tr_ppo_check_model(p, what, r->reward[i].role.model, err);
+    }
     return st;
 }
 
@@ -289,9 +298,9 @@ static void free_prompts(struct tr_ppo_prompts *p)
     free(p->start);
 }
 
-void tr_ppo_close(struct tr_ppo_parts *p)
+void tr_ppo_close(struct tr_ppo_parts *p, double seconds)
 {
-    if (p->staff) tr_staff_destroy(p->staff, 10);
+    if (p->staff) tr_staff_destroy(p->staff, seconds);
     tr_places_fini(&p->seats.places);
     tr_core_destroy(p->core);
     tr_plan_ppo_destroy(p->plan);

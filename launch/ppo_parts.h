@@ -71,12 +71,19 @@ struct tr_ppo_parts {
 
 /* ppo_open.c: models are looked at, prompts read, settings made. */
 enum tr_status tr_ppo_open(struct tr_ppo_parts *p, struct tr_err *err);
-void tr_ppo_close(struct tr_ppo_parts *p);
+/* Its processes are given `seconds` to go by themselves. */
+void tr_ppo_close(struct tr_ppo_parts *p, double seconds);
+/* A model of this host that a role is to have. `what` names it. TR_BADARG, TR_IO. */
+enum tr_status tr_ppo_check_model(const struct tr_ppo_parts *p, const char *what,
+                                  const char *folder, struct tr_err *err);
 
 /* ppo_staff.c: the command line of a member. */
 enum tr_status tr_ppo_words(void *self, const struct tr_member *m, struct tr_words *w,
                             struct tr_err *err);
 void tr_ppo_fell(void *self, const struct tr_member *m, int64_t times);
+bool tr_ppo_answered(void *self, const struct tr_member *m, double since);
+enum tr_status tr_ppo_lost(void *self, const struct tr_member *m, enum tr_status st,
+                           struct tr_err *err);
 enum tr_status tr_ppo_start_staff(struct tr_ppo_parts *p, struct tr_err *err);
 /* The files of struct tr_ppo_watch, for those who start the processes themselves. */
 enum tr_status tr_ppo_tell_others(struct tr_ppo_parts *p, struct tr_err *err);

@@ -18,6 +18,7 @@
 static const double join_seconds = 600;   /* reading large models takes its time */
 static const double silence_seconds = 60; /* signs of life come every second */
 static const double absent_seconds = 3600;
+static const double goodbye_seconds = 10;
 
 /* ---- is it the same run? ---- */
 
@@ -298,7 +299,7 @@ enum tr_status tr_ppo_run(const struct tr_options *o, const char *where,
     if (st == TR_OK) st = tr_ppo_finish(p, err);
     p->out.stopped = p->plan && tr_plan_ppo_step(p->plan) < p->set.steps;
     *out = p->out;
-    tr_ppo_close(p);
+    tr_ppo_close(p, st == TR_OK ? goodbye_seconds : 0); /* else nobody was told to go */
     free(p);
     return st;
 }

@@ -145,6 +145,49 @@ void tr_ppo_fell(void *self, const struct tr_member *m, int64_t times)
                            NULL);
 }
 
+bool tr_ppo_answered(void *self, const struct tr_member *m, double since)
+{
+    const struct tr_ppo_parts *p = self;
+    struct tr_core_worker w;
+    for (int64_t i = 0; tr_core_see(p->core, i, &w); i++)
+        if (w.role == m->role && strcmp(w.instance, m->name) == 0 && w.since >= since)
+            return w.answered > 0;
+    return false;
+}
+
+/* Workers of the member's post that are here, itself and silent ones not counted. */
+static int64_t others(const struct tr_ppo_parts *p, const struct tr_member *m)
+{
+    struct tr_core_worker w;
+    int64_t n = 0;
+    for (int64_t i = 0; tr_core_see(p->core, i, &w); i++)
+        n += w.here && !w.silent && !w.idle && w.role == m->role &&
+             strcmp(w.slot, m->slot) == 0 && strcmp(w.instance, m->name) != 0;
+    return n;
+}
+
+/* A reward that no step has yet costs the swap that asked for it; one that failed again and again costs
+ * nothing but its speed while others do the same. */
+enum tr_status tr_ppo_lost(void *self, const struct tr_member *m, enum tr_status st,
+                           struct tr_err *err)
+{
+    struct tr_ppo_parts *p = self;
+    int64_t left = others(p, m);
+    (void)tr_journal_event(p->journal, tr_role_name(m->role), m->name, "lost", err->text,
+                           NULL);
+    if (m->role == TR_ROLE_REWARD) {
+        enum tr_status gone =
+            tr_plan_ppo_abandon(p->plan, p->core, m->slot, err->text, NULL);
+        if (gone == TR_OK) tr_staff_dismiss(p->staff, m->role, m->slot);
+        if (gone != TR_GONE) return gone;
+    }
+    if (st == TR_BADARG || left == 0) return st;
+    tr_core_expect(p->core, tr_core_post(p->core, m->role, m->slot), left);
+    tr_log_warn(p->watch->log, "%s; %lld of its kind go on without it", err->text,
+                (long long)left);
+    return TR_OK;
+}
+
 enum tr_status tr_ppo_start_reward(struct tr_ppo_parts *p, const struct tr_reward_wish *w,
                                    struct tr_err *err)
 {
@@ -178,6 +221,8 @@ enum tr_status tr_ppo_start_staff(struct tr_ppo_parts *p, struct tr_err *err)
                                   .log = p->watch->log,
                                   .words = tr_ppo_words,
                                   .fell = tr_ppo_fell,
+                                  .answered = tr_ppo_answered,
+                                  .lost = tr_ppo_lost,
                                   .self = p};
     seat(p);
     if (st == TR_OK) st = tr_staff_create(&s, &p->staff, err);

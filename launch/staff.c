@@ -8,13 +8,15 @@
 #include "core/base/file.h"
 
 static const double first_pause = 0.5, longest_pause = 30, good_life = 60;
+static const double ask_after =
+    1; /* at the end: those who were told to go are gone by then */
 enum { EXIT_MISTAKE = 2 };
 
 struct place {
     struct tr_member member;
     struct tr_child child;
     bool wanted; /* started again when it ends */
-    int64_t falls;
+    int64_t falls, in_a_row;
     double pause, started, start_at; /* clock; start_at is used while it does not run */
 };
 
@@ -133,18 +135,52 @@ enum tr_status tr_staff_add(struct tr_staff *s, enum tr_role role, const char *s
     return st;
 }
 
+/* "killed by signal 9", or in its own words. */
+static void say_how(const struct tr_staff *s, const struct place *p, char *out,
+                    size_t size)
+{
+    int code = p->child.code;
+    if (code < 0)
+        snprintf(out, size, "killed by signal %d", -code);
+    else
+        last_line(s, p, out, size);
+}
+
+static enum tr_status lose(struct tr_staff *s, struct place *p, struct tr_err *err)
+{
+    char how[200], log[1024];
+    bool mistake = p->child.code == EXIT_MISTAKE;
+    struct tr_err why = {0};
+    say_how(s, p, how, sizeof how);
+    p->wanted = false;
+    enum tr_status st = log_path(s, p, log, sizeof log, err);
+    if (st != TR_OK) return st;
+    if (mistake)
+        st = tr_err_set(&why, TR_BADARG, "%s: %s", p->member.name, how);
+    else
+        st =
+            tr_err_set(&why, TR_GONE,
+                       "%s ended %d times in a row without an answer (exit code %d), see "
+                       "%s: %s",
+                       p->member.name, TR_STAFF_FALLS, p->child.code, log, how);
+    if (s->set.lost) st = s->set.lost(s->set.self, &p->member, st, &why);
+    return st == TR_OK ? TR_OK : tr_err_set(err, st, "%s", why.text);
+}
+
 static enum tr_status ended(struct tr_staff *s, struct place *p, double now,
                             struct tr_err *err)
 {
-    char line[200];
-    last_line(s, p, line, sizeof line);
-    if (p->child.code == EXIT_MISTAKE)
-        return tr_err_set(err, TR_BADARG, "%s: %s", p->member.name, line);
-    if (now - p->started > good_life) p->pause = first_pause;
+    char how[200];
+    bool worked = s->set.answered && s->set.answered(s->set.self, &p->member, p->started);
     p->falls++;
+    p->in_a_row = worked ? 0 : p->in_a_row + 1;
+    if (p->child.code == EXIT_MISTAKE || p->in_a_row == TR_STAFF_FALLS)
+        return lose(s, p, err);
+    if (now - p->started > good_life) p->pause = first_pause;
     p->start_at = now + p->pause;
-    tr_log_warn(s->set.log, "%s ended (%s); started again in %.1f s", p->member.name,
-                p->child.code < 0 ? "killed" : line, p->pause);
+    say_how(s, p, how, sizeof how);
+    tr_log_warn(s->set.log, "%s ended (%s); started again in %.1f s", p->member.name, how,
+                p->pause);
     p->pause = 2 * p->pause < longest_pause ? 2 * p->pause : longest_pause;
     if (s->set.fell) s->set.fell(s->set.self, &p->member, p->falls);
     return TR_OK;
@@ -181,10 +217,13 @@ void tr_staff_dismiss(struct tr_staff *s, enum tr_role role, const char *slot)
 void tr_staff_destroy(struct tr_staff *s, double seconds)
 {
     if (!s) return;
-    double end = tr_clock_seconds() + seconds;
+    double now = tr_clock_seconds(), end = now + seconds;
+    double ask = now + (seconds < ask_after ? seconds : ask_after);
+    for (int64_t i = 0; i < s->n; i++) tr_child_wait(&s->place[i].child, ask);
+    for (int64_t i = 0; i < s->n; i++) tr_child_ask(&s->place[i].child);
     for (int64_t i = 0; i < s->n; i++) {
-        double left = end - tr_clock_seconds();
-        tr_child_stop(&s->place[i].child, left > 0 ? left : 0);
+        tr_child_wait(&s->place[i].child, end);
+        tr_child_kill(&s->place[i].child);
     }
     free(s->place);
     free(s);

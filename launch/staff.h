@@ -9,15 +9,20 @@
  *
  * Invariants.
  *   1. No member outlives this process (child.h).
- *   2. A member whose command line was a mistake (exit code 2) is not started again: the run ends
- *      with the last line of its log.
- *   3. The pause doubles from half a second to thirty, and starts anew after a minute of life. */
+ *   2. A member whose command line was a mistake (exit code 2) is lost: it is not started again.
+ *   3. The pause doubles from half a second to thirty, and starts anew after a minute of life.
+ *   4. One that falls TR_STAFF_FALLS times in a row, and in none of these lives answered a unit, is lost
+ *      too: after 31.5 s of pauses.
+ *   5. Who is lost ends the run, with a line that names it, how it ended, its log and the last line in
+ *      there, unless the owner says that the run can do without it. */
 #ifndef TR_LAUNCH_STAFF_H
 #define TR_LAUNCH_STAFF_H
 
 #include "core/base/log.h"
 #include "launch/child.h"
 #include "proto/message.h"
+
+enum { TR_STAFF_FALLS = 7 };
 
 struct tr_words { /* of a command line; numbers are kept here */
     const char *at[TR_CHILD_WORDS + 1];
@@ -47,19 +52,25 @@ struct tr_staff_settings {
                             struct tr_err *err);
     /* It ended early and will be started again. */
     void (*fell)(void *self, const struct tr_member *m, int64_t times);
+    /* Did the process of it that was started at `since` answer a unit? */
+    bool (*answered)(void *self, const struct tr_member *m, double since);
+    /* It is lost; `st` and err say how. TR_OK: the run goes on without it; else what ends it. */
+    enum tr_status (*lost)(void *self, const struct tr_member *m, enum tr_status st,
+                           struct tr_err *err);
     void *self;
 };
 
 /* Copies the settings; their texts and log are borrowed until destroy. */
 enum tr_status tr_staff_create(const struct tr_staff_settings *s, struct tr_staff **out,
                                struct tr_err *err);
-/* Ends them all: they are given `seconds` to go by themselves. */
+/* Ends them all: they are given `seconds` to go by themselves, and are asked to after a second. */
 void tr_staff_destroy(struct tr_staff *s, double seconds);
 
 /* Adds `replicas` members of a post and starts them. */
 enum tr_status tr_staff_add(struct tr_staff *s, enum tr_role role, const char *slot,
                             int64_t replicas, struct tr_err *err);
-/* Looks after them: now and then, several times a second. TR_BADARG: invariant 2. */
+/* Looks after them: now and then, several times a second. Invariant 5: TR_BADARG after a mistake,
+ * TR_GONE after too many falls. */
 enum tr_status tr_staff_tend(struct tr_staff *s, double now, struct tr_err *err);
 /* From now on who ends is not started again. */
 void tr_staff_rest(struct tr_staff *s);

@@ -176,6 +176,10 @@ enum tr_status tr_plan_ppo_swap(struct tr_plan_ppo *p, struct tr_core *core,
 /* Back to the set before the last swap. */
 enum tr_status tr_plan_ppo_rollback(struct tr_plan_ppo *p, struct tr_core *core,
                                     int64_t at, int64_t ticket, struct tr_err *err);
+/* Nobody will serve the reward of this name any more. Swaps that wait for it are dropped and its post is
+ * closed; TR_GONE when a step has it, or will have it without a swap. */
+enum tr_status tr_plan_ppo_abandon(struct tr_plan_ppo *p, struct tr_core *core,
+                                   const char *name, const char *why, struct tr_err *err);
 /* What waits, as JSON objects in an array. */
 enum tr_status tr_plan_ppo_swaps(const struct tr_plan_ppo *p, const struct tr_core *core,
                                  struct tr_buf *out, struct tr_err *err);

@@ -134,20 +134,41 @@ static void remove_swap(struct tr_plan_ppo *p, int64_t i)
     memmove(p->swap + i, p->swap + i + 1, (size_t)(p->swaps - i) * sizeof *p->swap);
 }
 
+static enum tr_status drop_swap(struct tr_plan_ppo *p, struct tr_core *core, int64_t i,
+                                const char *why, struct tr_err *err)
+{
+    struct waiting_swap w = p->swap[i];
+    remove_swap(p, i);
+    for (int64_t k = 0; k < (w.whole ? w.set.n : 1); k++)
+        if (w.want[k] >= 0) tr_core_unwant(core, w.want[k]);
+    return p->owner->dropped(p->owner->self, w.edit.ticket, why, err);
+}
+
 enum tr_status tr_ppo_drop_hopeless(struct tr_plan_ppo *p, struct tr_core *core,
                                     struct tr_err *err)
 {
     char why[256];
-    for (int64_t i = p->swaps - 1; i >= 0; i--) {
-        struct waiting_swap w = p->swap[i];
-        if (!hopeless(core, &w, why)) continue;
-        remove_swap(p, i);
-        for (int64_t k = 0; k < (w.whole ? w.set.n : 1); k++)
-            if (w.want[k] >= 0) tr_core_unwant(core, w.want[k]);
-        enum tr_status st = p->owner->dropped(p->owner->self, w.edit.ticket, why, err);
-        if (st != TR_OK) return st;
+    enum tr_status st = TR_OK;
+    for (int64_t i = p->swaps - 1; i >= 0 && st == TR_OK; i--)
+        if (hopeless(core, &p->swap[i], why)) st = drop_swap(p, core, i, why, err);
+    return st;
+}
+
+enum tr_status tr_plan_ppo_abandon(struct tr_plan_ppo *p, struct tr_core *core,
+                                   const char *name, const char *why, struct tr_err *err)
+{
+    bool used = find_slot(&p->rewards, name) >= 0;
+    int64_t post = tr_core_post(core, TR_ROLE_REWARD, name);
+    enum tr_status st = TR_OK;
+    for (int k = 0; k < PLACES; k++)
+        used = used || (p->making[k].used && find_slot(&p->making[k].set, name) >= 0);
+    if (used) return tr_err_set(err, TR_GONE, "steps need the reward %s", name);
+    for (int64_t i = p->swaps - 1; i >= 0 && st == TR_OK; i--) {
+        const struct waiting_swap *w = &p->swap[i];
+        if (w->whole ? find_slot(&w->set, name) >= 0 : strcmp(w->edit.name, name) == 0)
+            st = drop_swap(p, core, i, why, err);
     }
-    return TR_OK;
+    return st == TR_OK && post >= 0 ? tr_core_close_post(core, post, err) : st;
 }
 
 /* ---- doing it ---- */

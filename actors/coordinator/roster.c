@@ -59,6 +59,11 @@ enum tr_status tr_core_close_post(struct tr_core *c, int64_t post, struct tr_err
     return st;
 }
 
+void tr_core_expect(struct tr_core *c, int64_t post, int64_t replicas)
+{
+    c->post[post].replicas = replicas;
+}
+
 struct tr_digest tr_core_digest(const struct tr_core *c, int64_t post)
 {
     return c->post[post].digest;
