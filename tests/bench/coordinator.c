@@ -18,7 +18,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -27,7 +26,9 @@
 #include "actors/coordinator/serve.h"
 #include "core/base/clock.h"
 #include "core/base/file.h"
+#include "tests/bench/must.h"
 #include "tests/bench/standin.h"
+#include "tests/bench/usage.h"
 
 enum {
     PROMPT = 128,
@@ -64,32 +65,7 @@ struct bench {
     struct standin_tally *tally; /* [TR_ROLES], shared */
 };
 
-static void insist(enum tr_status st, const struct tr_err *err)
-{
-    if (st == TR_OK) return;
-    fprintf(stderr, "bench: %s: %s\n", tr_status_name(st), err->text);
-    _exit(1);
-}
-
 /* ---- what is measured ---- */
-
-static double processor_seconds(int whose)
-{
-    struct rusage u;
-    getrusage(whose, &u);
-    return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
-           1e-6 * (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
-}
-
-static double resident_mib(void)
-{
-    char line[128] = "", *second = NULL;
-    FILE *f = fopen("/proc/self/statm", "re");
-    if (f && fgets(line, sizeof line, f)) second = strchr(line, ' ');
-    if (f) fclose(f);
-    double pages = second ? strtod(second, NULL) : 0;
-    return pages * (double)sysconf(_SC_PAGESIZE) / (1 << 20);
-}
 
 static void note_mark(struct bench *b, int64_t step)
 {
@@ -289,12 +265,12 @@ static void serve(struct bench *b, struct tr_wire *wire)
     struct tr_log log = {.name = "coordinator", .fd = 2, .level = TR_LOG_WARN};
     struct tr_core *core = NULL;
     struct tr_err err = {0};
-    insist(tr_plan_ppo_create(&set, &b->prompts, &none, &owner, &b->plan, &err), &err);
+    must(tr_plan_ppo_create(&set, &b->prompts, &none, &owner, &b->plan, &err), &err);
     struct tr_planner planner = tr_plan_ppo_planner(b->plan);
-    insist(tr_core_create(&core_set, &planner, &memo, tr_clock_seconds(), &core, &err),
-           &err);
-    insist(tr_plan_ppo_open(b->plan, core, replicas, NULL, &err), &err);
-    insist(tr_serve_run(core, wire, &log, -1, &err), &err);
+    must(tr_core_create(&core_set, &planner, &memo, tr_clock_seconds(), &core, &err),
+         &err);
+    must(tr_plan_ppo_open(b->plan, core, replicas, NULL, &err), &err);
+    must(tr_serve_run(core, wire, &log, -1, &err), &err);
     struct tr_core_counts counts = tr_core_counts(core);
     if (counts.reissued + counts.second_answers + counts.refused > 0)
         printf(
@@ -305,18 +281,12 @@ static void serve(struct bench *b, struct tr_wire *wire)
     tr_plan_ppo_destroy(b->plan);
 }
 
-static double file_mib(const char *path)
-{
-    struct stat sb;
-    return stat(path, &sb) == 0 ? (double)sb.st_size / (1 << 20) : 0;
-}
-
 static void report(const struct bench *b, const char *path, double took, double process,
-                   double thread)
+                   double thread, double others)
 {
     char log[4200];
     struct standin_tally sum = {0};
-    double n = (double)(b->set.samples / b->set.step * b->set.step);
+    double n = (double)b->set.samples;
     for (int r = 0; r < TR_ROLES; r++) {
         sum.heard += b->tally[r].heard;
         sum.said += b->tally[r].said;
@@ -326,8 +296,8 @@ static void report(const struct bench *b, const char *path, double took, double 
     snprintf(log, sizeof log, "%s-wal", path);
     printf(
         "  samples/s  %8.0f by the clock, %8.0f a core, %8.0f a core of the thread that"
-        " thinks; %.2f cores used\n",
-        n / took, n / process, n / thread, process / took);
+        " thinks; %.2f cores used, %.2f by the stand-ins\n",
+        n / took, n / process, n / thread, process / took, others / took);
     printf("  in  %8.0f messages/s, %6.1f MB/s;  out %8.0f messages/s, %6.1f MB/s\n",
            (double)sum.said / took, sum.bytes_said / took * 1e-6,
            (double)sum.heard / took, sum.bytes_heard / took * 1e-6);
@@ -367,10 +337,10 @@ static void run(struct bench *b)
     b->saved_step = 0;
     for (int r = 0; r < TR_ROLES; r++)
         if (fork() == 0) work(b, (enum tr_role)r, tell[0]);
-    insist(tr_path_join(path, sizeof path, b->set.folder, "run.db", &err), &err);
-    if (b->keys) insist(tr_keys_open(b->keys, TR_KEY_SERVER, &keys, &err), &err);
-    insist(tr_journal_open(path, NULL, &meta, &b->journal, &err), &err);
-    insist(
+    must(tr_path_join(path, sizeof path, b->set.folder, "run.db", &err), &err);
+    if (b->keys) must(tr_keys_open(b->keys, TR_KEY_SERVER, &keys, &err), &err);
+    must(tr_journal_open(path, NULL, &meta, &b->journal, &err), &err);
+    must(
         tr_wire_listen("tcp://127.0.0.1:0", b->keys ? &keys : NULL, address, &wire, &err),
         &err);
     for (int r = 0; r < TR_ROLES; r++)
@@ -383,9 +353,11 @@ static void run(struct bench *b)
     tr_keys_close(&keys);
     close(tell[0]);
     close(tell[1]);
+    double others = processor_seconds(RUSAGE_CHILDREN);
     while (wait(NULL) > 0) continue;
+    others = processor_seconds(RUSAGE_CHILDREN) - others;
     printf("%s\n", b->keys ? "with keys" : "without keys");
-    report(b, path, took, process, thread);
+    report(b, path, took, process, thread, others);
     tr_journal_close(b->journal);
     unlink(path);
 }
@@ -433,7 +405,8 @@ static bool parse(struct settings *s, const char **which, int argc, char **argv)
         }
         if (!known) return false;
     }
-    return s->samples >= s->step;
+    s->samples = s->samples / s->step * s->step;
+    return s->samples > 0;
 }
 
 int main(int argc, char **argv)
@@ -452,8 +425,8 @@ int main(int argc, char **argv)
     if (!mkdtemp(made)) return 1;
     if (!b.set.folder) b.set.folder = made;
     setvbuf(stdout, NULL, _IOLBF, 0);
-    insist(tr_path_join(keys, sizeof keys, made, "keys", &err), &err);
-    insist(tr_keys_make(keys, &err), &err);
+    must(tr_path_join(keys, sizeof keys, made, "keys", &err), &err);
+    must(tr_keys_make(keys, &err), &err);
     make_prompts(&b);
     b.rollout = calloc((size_t)b.set.step, sizeof *b.rollout);
     b.score = calloc((size_t)b.set.step, sizeof *b.score);

@@ -15,22 +15,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/base/clock.h"
 #include "core/base/file.h"
 #include "proto/step1_generate.h"
 #include "proto/step2_judge.h"
+#include "tests/bench/must.h"
+#include "tests/bench/usage.h"
 
 enum { TOKENS = 512, STEP = 1024 };
-
-static void check(enum tr_status st, const struct tr_err *err)
-{
-    if (st == TR_OK) return;
-    fprintf(stderr, "bench_journal: %s\n", err->text);
-    exit(1);
-}
 
 struct made { /* a unit whose id is changed from row to row, and its answer */
     struct tr_unit unit;
@@ -55,7 +49,7 @@ static struct made make(enum tr_unit_kind kind)
     const struct tr_record *r = kind == TR_UNIT_GENERATE ? &tr_answer_generate_record
                                                          : tr_answer_judge_record(kind);
     const void *from = kind == TR_UNIT_GENERATE ? (const void *)&generated : &judged;
-    check(tr_content_encode(r, &used, from, &m.answer, &err), &err);
+    must(tr_content_encode(r, &used, from, &m.answer, &err), &err);
     return m;
 }
 
@@ -70,7 +64,7 @@ static void keep(const struct tr_memo *memo, struct made *m, int64_t number, int
                               .worker = "rollout-1"};
     uint64_t key[2] = {(uint64_t)number, (uint64_t)m->unit.kind};
     m->unit.id = tr_digest_of(key, sizeof key);
-    check(memo->keep(memo->self, &e, &err), &err);
+    must(memo->keep(memo->self, &e, &err), &err);
 }
 
 static void commit(struct tr_journal *j, int64_t step, int64_t rollouts)
@@ -95,31 +89,7 @@ static void commit(struct tr_journal *j, int64_t step, int64_t rollouts)
                                            .value = number[2],
                                            .slot = &score,
                                            .slots = 1};
-    check(tr_journal_commit(j, &s, r, rollouts, &err), &err);
-}
-
-static double processor_seconds(void)
-{
-    struct rusage u;
-    getrusage(RUSAGE_SELF, &u);
-    return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
-           1e-6 * (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
-}
-
-static double resident_mib(void)
-{
-    char line[128] = "", *second = NULL;
-    FILE *f = fopen("/proc/self/statm", "re");
-    if (f && fgets(line, sizeof line, f)) second = strchr(line, ' ');
-    if (f) fclose(f);
-    double pages = second ? strtod(second, NULL) : 0;
-    return pages * (double)sysconf(_SC_PAGESIZE) / (1 << 20);
-}
-
-static double file_mib(const char *path)
-{
-    struct stat sb;
-    return stat(path, &sb) == 0 ? (double)sb.st_size / (1 << 20) : 0;
+    must(tr_journal_commit(j, &s, r, rollouts, &err), &err);
 }
 
 /* flush_every counts rows, or samples of four rows when whole. */
@@ -137,12 +107,12 @@ static void measure(const char *folder, bool whole, int64_t flush_every, int64_t
     snprintf(path, sizeof path, "%s/run.db", folder);
     snprintf(log, sizeof log, "%s-wal", path);
     unlink(path);
-    check(tr_journal_open(path, NULL, &meta, &j, &err), &err);
+    must(tr_journal_open(path, NULL, &meta, &j, &err), &err);
     struct tr_memo memo = tr_journal_memo(j);
-    double begin = tr_clock_seconds(), busy = processor_seconds();
+    double begin = tr_clock_seconds(), busy = processor_seconds(RUSAGE_SELF);
     for (int64_t i = 0; i < n; i++) {
         for (int k = 0; k < (whole ? 4 : 1); k++) keep(&memo, &m[k], i, i / STEP);
-        if ((i + 1) % flush_every == 0) check(memo.flush(memo.self, &err), &err);
+        if ((i + 1) % flush_every == 0) must(memo.flush(memo.self, &err), &err);
         if ((i + 1) % STEP != 0) continue;
         commit(j, i / STEP, whole ? STEP : 0);
         double now = resident_mib();
@@ -150,7 +120,7 @@ static void measure(const char *folder, bool whole, int64_t flush_every, int64_t
         if (i < n / 4) early = now;
     }
     double seconds = tr_clock_seconds() - begin;
-    busy = processor_seconds() - busy;
+    busy = processor_seconds(RUSAGE_SELF) - busy;
     printf("%-8s flush every %3lld: %8.0f /s, processor %3.0f %%, resident %.1f MiB at a"
            " quarter, %.1f at the end, %.1f at most; run.db %.0f MiB, log %.0f MiB\n",
            whole ? "samples" : "answers", (long long)flush_every, (double)n / seconds,

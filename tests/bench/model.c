@@ -29,6 +29,8 @@
 #include "kernels/philox.h"
 #include "kernels/sample.h"
 #include "tests/bench/clocked.h"
+#include "tests/bench/must.h"
+#include "tests/bench/smollm2.h"
 
 enum { B = 8, T = 256, PROMPT = 128, NEW = 128, MAX_REPEATS = 32 };
 
@@ -42,32 +44,6 @@ struct bench {
     const char *model;
     int threads, repeats;
     bool bf16;
-};
-
-static void must(enum tr_status st, const struct tr_err *err)
-{
-    if (st == TR_OK) return;
-    fprintf(stderr, "bench_model: %s\n", err->text);
-    exit(1);
-}
-
-static const struct tr_arch smollm2 = {
-    .family = TR_LLAMA,
-    .V = 49152,
-    .d = 576,
-    .L = 30,
-    .H = 9,
-    .Kv = 3,
-    .D = 64,
-    .F = 1536,
-    .eps = 1e-5F,
-    .rope = {.kind = TR_ROPE_PLAIN, .theta = 100000},
-    .max_positions = 8192,
-    .tied = true,
-    .bos = 1,
-    .eos = {2},
-    .n_eos = 1,
-    .pad = 2,
 };
 
 static void fill_random(struct bench *b)

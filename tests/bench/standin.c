@@ -8,6 +8,7 @@
 #include "proto/step1_generate.h"
 #include "proto/step2_judge.h"
 #include "proto/step3_learn.h"
+#include "tests/bench/must.h"
 
 struct work { /* what a stand-in has at hand */
     const struct standin *set;
@@ -17,13 +18,6 @@ struct work { /* what a stand-in has at hand */
     float *number;                          /* owns; [answer], as is the next */
     int32_t *token;
 };
-
-static void insist(enum tr_status st, const struct tr_err *err)
-{
-    if (st == TR_OK) return;
-    fprintf(stderr, "bench: a stand-in: %s: %s\n", tr_status_name(st), err->text);
-    _exit(1);
-}
 
 static double size_of(const struct tr_content *c)
 {
@@ -40,7 +34,7 @@ static void say(struct work *w, const struct tr_message *m)
         usleep(50);
         st = tr_wire_send(w->wire, 0, m, &err);
     }
-    insist(st, &err);
+    must(st, &err);
     w->set->tally->said++;
     w->set->tally->bytes_said += size_of(&m->content);
 }
@@ -71,7 +65,7 @@ static void generate(struct work *w, const struct tr_digests *needs,
     struct tr_err err = {0};
     struct tr_answer_generate a = {
         {w->token, n}, {start, 2}, {w->number, n}, {&stopped, 1}};
-    insist(tr_content_encode(&tr_answer_generate_record, needs, &a, out, &err), &err);
+    must(tr_content_encode(&tr_answer_generate_record, needs, &a, out, &err), &err);
 }
 
 static void judge(struct work *w, enum tr_unit_kind kind, const struct tr_digests *needs,
@@ -79,7 +73,7 @@ static void judge(struct work *w, enum tr_unit_kind kind, const struct tr_digest
 {
     struct tr_err err = {0};
     struct tr_answer_judge a = {{w->number, kind == TR_UNIT_SCORE ? 1 : w->set->answer}};
-    insist(tr_content_encode(tr_answer_judge_record(kind), needs, &a, out, &err), &err);
+    must(tr_content_encode(tr_answer_judge_record(kind), needs, &a, out, &err), &err);
 }
 
 /* *fresh: the digest of new weights, if it was asked for. */
@@ -91,8 +85,8 @@ static void learn(struct work *w, const struct tr_message *m,
     struct tr_err err = {0};
     int64_t unknown = 0;
     (void)w;
-    insist(tr_content_decode(&m->content, &tr_ask_learn_record, &ask, &unknown, &err),
-           &err);
+    must(tr_content_decode(&m->content, &tr_ask_learn_record, &ask, &unknown, &err),
+         &err);
     struct tr_answer_learn a = {.finite = true,
                                 .loss = 0.5,
                                 .tokens = ask.token.count,
@@ -101,7 +95,7 @@ static void learn(struct work *w, const struct tr_message *m,
         struct tr_digest weights = tr_digest_of(m->as.unit.id.byte, 32);
         a.weights = *fresh = tr_digests_one(&weights);
     }
-    insist(tr_content_encode(&tr_answer_learn_record, needs, &a, out, &err), &err);
+    must(tr_content_encode(&tr_answer_learn_record, needs, &a, out, &err), &err);
 }
 
 static void save(const struct tr_digests *needs, struct tr_content *out)
@@ -110,7 +104,7 @@ static void save(const struct tr_digests *needs, struct tr_content *out)
     struct tr_answer_save a = {.weights = tr_digests_one(&weights),
                                .state = tr_digests_one(&needs->at[0])};
     struct tr_err err = {0};
-    insist(tr_content_encode(&tr_answer_save_record, needs, &a, out, &err), &err);
+    must(tr_content_encode(&tr_answer_save_record, needs, &a, out, &err), &err);
 }
 
 static void offer(struct work *w, const struct tr_digest *weights)
@@ -145,7 +139,7 @@ static void answer(struct work *w, const struct tr_message *m)
     struct tr_digests needs, fresh = {.n = 0};
     struct tr_message done = {.say = TR_SAY_DONE};
     struct tr_err err = {0};
-    insist(tr_content_head(&m->content, word, &needs, &err), &err);
+    must(tr_content_head(&m->content, word, &needs, &err), &err);
     enum tr_unit_kind kind = (enum tr_unit_kind)tr_unit_kind_of(word);
     struct tr_content *c = &w->ready[kind];
     if (!is_ready(w, kind, &needs)) {
@@ -179,13 +173,13 @@ void standin_run(const struct standin *s)
     if (!w.number || !w.token) _exit(1);
     for (int64_t i = 0; i < s->answer; i++) w.number[i] = -0.01F * (float)(i % 100);
     for (int64_t i = 0; i < s->answer; i++) w.token[i] = (int32_t)(i * 61 % 49152);
-    if (s->keys) insist(tr_keys_open(s->keys, (int)s->role, &keys, &err), &err);
-    insist(tr_wire_join(s->address, s->keys ? &keys : NULL, &w.wire, &err), &err);
+    if (s->keys) must(tr_keys_open(s->keys, (int)s->role, &keys, &err), &err);
+    must(tr_wire_join(s->address, s->keys ? &keys : NULL, &w.wire, &err), &err);
     say_hello(&w);
     for (bool over = false; !over;) {
         enum tr_status st = tr_wire_receive(w.wire, 1, &peer, &m, &err);
         if (st == TR_AGAIN) continue;
-        insist(st, &err);
+        must(st, &err);
         s->tally->heard++;
         s->tally->bytes_heard += size_of(&m.content);
         if (m.say == TR_SAY_UNIT) answer(&w, &m);

@@ -8,7 +8,7 @@
  *     map       what a reader on the same host does; verify: with every chunk hashed
  *     read      the same weights out of a file of the page cache, as a model folder's would be (memcpy)
  *     fetch     all chunks from a source thread of this process, verified, into a file without a
- *               name: over ipc and over loopback
+ *               name: over ipc and over loopback, and with keys
  *     decode    steps of one sequence with the learner's weights and with mapped ones: what the
  *               memory's pages cost
  * Median, best and worst of `repeats` after one to warm up. */
@@ -21,7 +21,10 @@
 #include "actors/loader.h"
 #include "actors/source.h"
 #include "core/base/clock.h"
+#include "core/base/file.h"
 #include "core/model/decode.h"
+#include "tests/bench/must.h"
+#include "tests/bench/smollm2.h"
 
 enum { MAX_REPEATS = 32, STEPS = 32 };
 
@@ -34,32 +37,7 @@ struct bench {
     int threads, repeats;
     bool bf16;
     const char *dir;
-};
-
-static void must(enum tr_status st, const struct tr_err *err)
-{
-    if (st == TR_OK) return;
-    fprintf(stderr, "bench_weights: %s\n", err->text);
-    exit(1);
-}
-
-static const struct tr_arch smollm2 = {
-    .family = TR_LLAMA,
-    .V = 49152,
-    .d = 576,
-    .L = 30,
-    .H = 9,
-    .Kv = 3,
-    .D = 64,
-    .F = 1536,
-    .eps = 1e-5F,
-    .rope = {.kind = TR_ROPE_PLAIN, .theta = 100000},
-    .max_positions = 8192,
-    .tied = true,
-    .bos = 1,
-    .eos = {2},
-    .n_eos = 1,
-    .pad = 2,
+    struct tr_keys giver, taker;
 };
 
 static int ascending(const void *x, const void *y)
@@ -136,7 +114,7 @@ static void read_copy(struct bench *b)
     free(copy);
 }
 
-static void fetch_from(struct bench *b, const char *address)
+static void fetch_from(struct bench *b, const char *address, bool keys)
 {
     const atomic_bool never = false;
     struct tr_err err = {0};
@@ -144,8 +122,8 @@ static void fetch_from(struct bench *b, const char *address)
     struct tr_fetcher *fetcher = NULL;
     struct tr_model m;
     struct tr_load load = {.digest = b->model.digest};
-    struct tr_fetch_set set = tr_fetch_defaults(NULL);
-    must(tr_source_open(address, NULL, &source, &err), &err);
+    struct tr_fetch_set set = tr_fetch_defaults(keys ? &b->taker : NULL);
+    must(tr_source_open(address, keys ? &b->giver : NULL, &source, &err), &err);
     must(tr_source_add(source, &b->packed, &err), &err);
     must(tr_fetcher_create(&set, &fetcher, &err), &err);
     snprintf(load.source, sizeof load.source, "%s", tr_source_address(source));
@@ -161,13 +139,31 @@ static void fetch_ipc(struct bench *b)
 {
     char address[64];
     snprintf(address, sizeof address, "ipc:///tmp/bench-weights-%ld", (long)getpid());
-    fetch_from(b, address);
+    fetch_from(b, address, false);
     unlink(address + strlen("ipc://"));
 }
 
 static void fetch_tcp(struct bench *b)
 {
-    fetch_from(b, "tcp://127.0.0.1:0");
+    fetch_from(b, "tcp://127.0.0.1:0", false);
+}
+
+static void fetch_keys(struct bench *b)
+{
+    fetch_from(b, "tcp://127.0.0.1:0", true);
+}
+
+/* Those of a policy, which gives, and of a rollout, which takes. */
+static void make_keys(struct bench *b)
+{
+    char made[] = "/tmp/troupe-bench-XXXXXX", dir[64];
+    struct tr_err err = {0};
+    if (!mkdtemp(made)) exit(1);
+    must(tr_path_join(dir, sizeof dir, made, "keys", &err), &err);
+    must(tr_keys_make(dir, &err), &err);
+    must(tr_keys_open(dir, TR_ROLE_POLICY, &b->giver, &err), &err);
+    must(tr_keys_open(dir, TR_ROLE_ROLLOUT, &b->taker, &err), &err);
+    must(tr_dir_remove(made, &err), &err);
 }
 
 static void decode(struct bench *b, const struct tr_weights *w)
@@ -238,6 +234,7 @@ int main(int argc, char **argv)
         return 2;
     }
     bench_open(&b);
+    make_keys(&b);
     printf("%s, %d threads, %s, %.0f MiB\n", tr_exec_isa(&b.ex), b.threads,
            b.bf16 ? "bf16" : "f32",
            (double)tr_packed_bytes(b.model.params, b.bf16) / 1048576.0);
@@ -248,12 +245,15 @@ int main(int argc, char **argv)
     run(&b, "read (a copy)", read_copy);
     run(&b, "fetch, ipc", fetch_ipc);
     run(&b, "fetch, loopback", fetch_tcp);
+    run(&b, "fetch, loopback, keys", fetch_keys);
     run(&b, "32 steps, own weights", decode_own);
     run(&b, "32 steps, mapped weights", decode_mapped);
     tr_packed_unlink(b.packed.packed);
     tr_model_close(&b.packed);
     tr_model_close(&b.model);
     free(b.chunk);
+    tr_keys_close(&b.giver);
+    tr_keys_close(&b.taker);
     tr_exec_fini(&b.ex);
     return 0;
 }

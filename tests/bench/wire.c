@@ -24,15 +24,10 @@
 #include "proto/step1_generate.h"
 #include "proto/step2_judge.h"
 #include "proto/step4_weights.h"
+#include "tests/bench/must.h"
+#include "tests/bench/usage.h"
 
 enum { PROMPT = 128, ANSWER = 512, ALL = PROMPT + ANSWER, IN_HAND = 16, CHUNK = 4 << 20 };
-
-static void insist(enum tr_status st, const struct tr_err *err)
-{
-    if (st == TR_OK) return;
-    fprintf(stderr, "bench: %s: %s\n", tr_status_name(st), err->text);
-    _exit(1);
-}
 
 /* ---- what is said ---- */
 
@@ -68,11 +63,11 @@ static void make_unit(enum tr_unit_kind kind, struct tr_unit *out)
     struct tr_ask_generate generate = ask_generate();
     struct tr_ask_judge judge = {{token, ALL}, {whole, 2}, {from, 1}};
     if (kind == TR_UNIT_GENERATE)
-        insist(tr_unit_make(&tr_ask_generate_record, &one_digest, &generate, out, &err),
-               &err);
+        must(tr_unit_make(&tr_ask_generate_record, &one_digest, &generate, out, &err),
+             &err);
     else
-        insist(tr_unit_make(tr_ask_judge_record(kind), &one_digest, &judge, out, &err),
-               &err);
+        must(tr_unit_make(tr_ask_judge_record(kind), &one_digest, &judge, out, &err),
+             &err);
 }
 
 static void make_answer(enum tr_unit_kind kind, struct tr_content *out)
@@ -85,7 +80,7 @@ static void make_answer(enum tr_unit_kind kind, struct tr_content *out)
                                                          : tr_answer_judge_record(kind);
     const void *from_struct =
         kind == TR_UNIT_GENERATE ? (void *)&generate : (void *)&judge;
-    insist(tr_content_encode(r, &one_digest, from_struct, out, &err), &err);
+    must(tr_content_encode(r, &one_digest, from_struct, out, &err), &err);
 }
 
 static void write_script(struct script *s)
@@ -98,8 +93,7 @@ static void write_script(struct script *s)
         make_unit((enum tr_unit_kind)kind, &s->unit[kind]);
         make_answer((enum tr_unit_kind)kind, &s->answer[kind]);
     }
-    insist(tr_content_encode(&tr_chunk_record, &one_digest, &bytes, &s->chunk, &err),
-           &err);
+    must(tr_content_encode(&tr_chunk_record, &one_digest, &bytes, &s->chunk, &err), &err);
 }
 
 static void decode_answer(enum tr_unit_kind kind, const struct tr_content *c)
@@ -112,7 +106,7 @@ static void decode_answer(enum tr_unit_kind kind, const struct tr_content *c)
     int64_t unknown = 0;
     const struct tr_record *r = kind == TR_UNIT_GENERATE ? &tr_answer_generate_record
                                                          : tr_answer_judge_record(kind);
-    insist(tr_content_decode(c, r, &to, &unknown, &err), &err);
+    must(tr_content_decode(c, r, &to, &unknown, &err), &err);
 }
 
 /* ---- the pieces alone ---- */
@@ -135,14 +129,14 @@ static void piece_digest(struct piece *p)
 {
     struct tr_digest d;
     struct tr_err err = {0};
-    insist(tr_content_digest(&p->s->unit[TR_UNIT_LOGPROB].content, &d, &err), &err);
+    must(tr_content_digest(&p->s->unit[TR_UNIT_LOGPROB].content, &d, &err), &err);
 }
 
 static void piece_encode(struct piece *p)
 {
     struct tr_buf head;
     struct tr_err err = {0};
-    insist(tr_message_encode(&p->done, &head, &err), &err);
+    must(tr_message_encode(&p->done, &head, &err), &err);
     tr_buf_fini(&head);
 }
 
@@ -150,9 +144,9 @@ static void piece_message(struct piece *p)
 {
     struct tr_message m;
     struct tr_err err = {0};
-    insist(tr_message_decode(p->head.at, p->head.size, p->done.content.bulk,
-                             p->done.content.n, &m, &err),
-           &err);
+    must(tr_message_decode(p->head.at, p->head.size, p->done.content.bulk,
+                           p->done.content.n, &m, &err),
+         &err);
     tr_message_fini(&m);
 }
 
@@ -176,7 +170,7 @@ static void time_pieces(const struct script *s)
     struct piece p = {.s = s, .done = {.say = TR_SAY_DONE}};
     struct tr_err err = {0};
     p.done.content = s->answer[TR_UNIT_GENERATE];
-    insist(tr_message_encode(&p.done, &p.head, &err), &err);
+    must(tr_message_encode(&p.done, &p.head, &err), &err);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         double best = 1e9;
         for (int round = 0; round < 20; round++) {
@@ -200,7 +194,7 @@ static void send_surely(struct tr_wire *w, int64_t peer, const struct tr_message
         usleep(50);
         st = tr_wire_send(w, peer, m, &err);
     }
-    insist(st, &err);
+    must(st, &err);
 }
 
 static void work(const char *address, const char *dir, const struct script *s)
@@ -210,14 +204,14 @@ static void work(const char *address, const char *dir, const struct script *s)
     struct tr_message m = {.say = TR_SAY_HELLO}, done = {.say = TR_SAY_DONE};
     struct tr_err err = {0};
     int64_t peer;
-    if (dir) insist(tr_keys_open(dir, TR_ROLE_ROLLOUT, &keys, &err), &err);
-    insist(tr_wire_join(address, dir ? &keys : NULL, &w, &err), &err);
+    if (dir) must(tr_keys_open(dir, TR_ROLE_ROLLOUT, &keys, &err), &err);
+    must(tr_wire_join(address, dir ? &keys : NULL, &w, &err), &err);
     m.as.hello = (struct tr_hello){.role = TR_ROLE_ROLLOUT, .credits = IN_HAND};
     send_surely(w, 0, &m);
     for (bool over = false; !over;) {
         enum tr_status st = tr_wire_receive(w, 1, &peer, &m, &err);
         if (st == TR_AGAIN) continue;
-        insist(st, &err);
+        must(st, &err);
         if (m.say == TR_SAY_UNIT) {
             done.as.done.id = m.as.unit.id;
             done.content = s->answer[m.as.unit.id.byte[0]];
@@ -240,14 +234,6 @@ static void work(const char *address, const char *dir, const struct script *s)
 }
 
 /* ---- the coordinator ---- */
-
-static double cpu_seconds(void)
-{
-    struct rusage r;
-    getrusage(RUSAGE_SELF, &r);
-    return (double)(r.ru_utime.tv_sec + r.ru_stime.tv_sec) +
-           1e-6 * (double)(r.ru_utime.tv_usec + r.ru_stime.tv_usec);
-}
 
 struct tally {
     int64_t heard, said, samples;
@@ -282,7 +268,7 @@ static void turn(struct tr_wire *w, const struct script *s, struct tally *t)
     int64_t peer;
     enum tr_status st = tr_wire_receive(w, 1, &peer, &m, &err);
     if (st == TR_AGAIN) return;
-    insist(st, &err);
+    must(st, &err);
     t->heard++;
     t->bytes_in += size_of(&m.content);
     if (m.say == TR_SAY_DONE) {
@@ -302,9 +288,9 @@ static void turn(struct tr_wire *w, const struct script *s, struct tally *t)
 static void run_samples(struct tr_wire *w, const struct script *s, double seconds)
 {
     struct tally t = {0};
-    double began = tr_clock_seconds(), cpu = cpu_seconds();
+    double began = tr_clock_seconds(), cpu = processor_seconds(RUSAGE_SELF);
     while (tr_clock_seconds() < began + seconds) turn(w, s, &t);
-    double took = tr_clock_seconds() - began, used = cpu_seconds() - cpu;
+    double took = tr_clock_seconds() - began, used = processor_seconds(RUSAGE_SELF) - cpu;
     printf(
         "  samples/s %8.0f by the clock, %8.0f a core; %.0f messages/s and %.0f MB/s in, "
         "%.0f and %.0f out; %.2f cores used\n",
@@ -319,7 +305,7 @@ static void run_chunks(struct tr_wire *w, int64_t peer, double seconds)
     struct tr_message get = {.say = TR_SAY_GET, .as.get.count = 1}, m;
     struct tr_err err = {0};
     int64_t from_peer, chunks = 0;
-    double began = tr_clock_seconds(), cpu = cpu_seconds();
+    double began = tr_clock_seconds(), cpu = processor_seconds(RUSAGE_SELF);
     for (int i = 0; i < 4; i++) send_surely(w, peer, &get);
     while (tr_clock_seconds() < began + seconds) {
         if (tr_wire_receive(w, 1, &from_peer, &m, &err) != TR_OK) continue;
@@ -329,7 +315,7 @@ static void run_chunks(struct tr_wire *w, int64_t peer, double seconds)
         }
         tr_message_fini(&m);
     }
-    double took = tr_clock_seconds() - began, used = cpu_seconds() - cpu;
+    double took = tr_clock_seconds() - began, used = processor_seconds(RUSAGE_SELF) - cpu;
     printf("  weights in   %8.0f MB/s by the clock, %8.0f a core\n",
            (double)chunks * CHUNK / took * 1e-6, (double)chunks * CHUNK / used * 1e-6);
 }
@@ -340,12 +326,12 @@ static void give_chunk(struct tr_wire *w, int64_t peer, bool copied)
     struct tr_message chunk = {.say = TR_SAY_CHUNK, .as.chunk.of = 1};
     struct tr_bytes bytes = {{weights, CHUNK}};
     struct tr_err err = {0};
-    insist(tr_content_encode(&tr_chunk_record, &one_digest, &bytes, &chunk.content, &err),
-           &err);
+    must(tr_content_encode(&tr_chunk_record, &one_digest, &bytes, &chunk.content, &err),
+         &err);
     if (copied)
         send_surely(w, peer, &chunk);
     else
-        insist(tr_wire_give(w, peer, &chunk, &err), &err);
+        must(tr_wire_give(w, peer, &chunk, &err), &err);
     tr_message_fini(&chunk);
 }
 
@@ -354,7 +340,7 @@ static void give_chunks(struct tr_wire *w, int64_t peer, bool copied, double sec
     struct tr_message m;
     struct tr_err err = {0};
     int64_t from_peer, chunks = 0;
-    double began = tr_clock_seconds(), cpu = cpu_seconds();
+    double began = tr_clock_seconds(), cpu = processor_seconds(RUSAGE_SELF);
     for (int i = 0; i < 4; i++) give_chunk(w, peer, copied);
     while (tr_clock_seconds() < began + seconds) {
         if (tr_wire_receive(w, 1, &from_peer, &m, &err) != TR_OK) continue;
@@ -364,7 +350,7 @@ static void give_chunks(struct tr_wire *w, int64_t peer, bool copied, double sec
         }
         tr_message_fini(&m);
     }
-    double took = tr_clock_seconds() - began, used = cpu_seconds() - cpu;
+    double took = tr_clock_seconds() - began, used = processor_seconds(RUSAGE_SELF) - cpu;
     printf("  weights out, %s  %8.0f MB/s by the clock, %8.0f a core\n",
            copied ? "copied" : "given ", (double)chunks * CHUNK / took * 1e-6,
            (double)chunks * CHUNK / used * 1e-6);
@@ -387,13 +373,13 @@ static void bench(const char *dir, const struct script *s, int workers, double s
             if (read(tell[0], address, sizeof address) != sizeof address) _exit(1);
             work(address, dir, s);
         }
-    if (dir) insist(tr_keys_open(dir, TR_KEY_SERVER, &keys, &err), &err);
-    insist(tr_wire_listen("tcp://127.0.0.1:0", dir ? &keys : NULL, address, &w, &err),
-           &err);
+    if (dir) must(tr_keys_open(dir, TR_KEY_SERVER, &keys, &err), &err);
+    must(tr_wire_listen("tcp://127.0.0.1:0", dir ? &keys : NULL, address, &w, &err),
+         &err);
     for (int i = 0; i < workers; i++)
         if (write(tell[1], address, sizeof address) != sizeof address) _exit(1);
     for (int i = 0; i < workers; i++) {
-        insist(tr_wire_receive(w, 30, &peer[i], &m, &err), &err);
+        must(tr_wire_receive(w, 30, &peer[i], &m, &err), &err);
         tr_message_fini(&m);
     }
     printf("%s\n", dir ? "with keys" : "without keys");
