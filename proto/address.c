@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -143,6 +144,8 @@ static bool look_up(const char *host, int port, int family, struct sockaddr_stor
     struct addrinfo *found = NULL;
     char service[8];
     snprintf(service, sizeof service, "%d", port);
+    /* RFC 6761, 6.3: loopback, whatever a name server says and where no hosts file says so. */
+    if (family == AF_INET && strcasecmp(host, "localhost") == 0) host = "127.0.0.1";
     *fault = getaddrinfo(host, service, &want, &found);
     if (*fault != 0) return false;
     memcpy(out, found->ai_addr, found->ai_addrlen);

@@ -1,4 +1,5 @@
 /* Key files: made, opened, and broken in every way that a copied or edited file may be. */
+#include <netdb.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -357,6 +358,17 @@ static void a_key_travels_in_an_address(void **state)
     assert_int_equal(a.port, 77);
 }
 
+int __real_getaddrinfo(const char *host, const char *service, const struct addrinfo *want,
+                       struct addrinfo **found);
+int __wrap_getaddrinfo(const char *host, const char *service, const struct addrinfo *want,
+                       struct addrinfo **found);
+int __wrap_getaddrinfo(const char *host, const char *service, const struct addrinfo *want,
+                       struct addrinfo **found)
+{
+    if (strcmp(host, "localhost") == 0) return EAI_NONAME; /* a host without /etc/hosts */
+    return __real_getaddrinfo(host, service, want, found);
+}
+
 static void names_are_looked_up(void **state)
 {
     (void)state;
@@ -364,7 +376,7 @@ static void names_are_looked_up(void **state)
     struct tr_err err = {0};
     assert_int_equal(tr_address_parse("tcp://localhost:77", true, &a, NULL), TR_OK);
     assert_int_equal(tr_address_resolve(&a, NULL), TR_OK);
-    assert_string_equal(a.numbers, a.six ? "tcp://[::1]:77" : "tcp://127.0.0.1:77");
+    assert_string_equal(a.numbers, "tcp://127.0.0.1:77");
     assert_int_equal(tr_address_parse("tcp://no-such-host.invalid:77", true, &a, NULL),
                      TR_OK);
     assert_int_equal(tr_address_resolve(&a, &err), TR_BADARG);
@@ -380,14 +392,13 @@ static void where_to_listen_beside_others(void **state)
         {"tcp://127.0.0.1:5000", "tcp://127.0.0.1:0"},
         {"tcp://[::1]:5000", "tcp://[::1]:0"},
         {"ipc:///tmp/x", "tcp://127.0.0.1:0"},
-        {"tcp://localhost:5000", NULL}, /* one or the other */
+        {"tcp://localhost:5000", "tcp://127.0.0.1:0"},
     };
     char out[TR_ADDRESS_BYTES];
     struct tr_address a;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         assert_int_equal(tr_address_beside(rows[i].meeting, out, NULL), TR_OK);
-        if (rows[i].want && strcmp(out, rows[i].want) != 0)
-            fail_msg("%s: %s", rows[i].meeting, out);
+        if (strcmp(out, rows[i].want) != 0) fail_msg("%s: %s", rows[i].meeting, out);
         assert_int_equal(tr_address_parse(out, false, &a, NULL), TR_OK);
     }
     assert_int_equal(tr_address_beside("tcp://x", out, NULL), TR_BADARG);
