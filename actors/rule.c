@@ -20,6 +20,14 @@ struct tr_rule {
     pcre2_code *code;               /* owns */
     pcre2_match_data *match;        /* owns */
     pcre2_match_context *context;   /* owns */
+    unsigned char
+        blind[TR_RULE_PATTERN_BYTES + 1]; /* by place in the pattern; see charge() */
+};
+
+struct spent { /* of one search */
+    const unsigned char *blind;
+    int64_t steps;
+    size_t last; /* the place in the text at the step before */
 };
 
 static const char *const rule_name[TR_RULES] = {"length", "regex"};
@@ -68,16 +76,52 @@ static enum tr_status open_length(struct tr_rule *r, struct tr_buf *canonical,
                          r->set.scale);
 }
 
+/* An item that can go over much text and then fail, so that nobody sees how far it went: a counted
+ * repeat, or a reference back to what was found. */
+static bool is_blind(const char *item, size_t n)
+{
+    if (memchr(item, '{', n)) return true;
+    if (n >= 3 && memcmp(item, "(?P", 3) == 0) return true;
+    return n >= 2 && item[0] == '\\' &&
+           ((item[1] >= '0' && item[1] <= '9') || item[1] == 'g' || item[1] == 'k');
+}
+
+static int note_item(pcre2_callout_enumerate_block *b, void *rule)
+{
+    struct tr_rule *r = rule;
+    if (b->pattern_position <= TR_RULE_PATTERN_BYTES)
+        r->blind[b->pattern_position] =
+            is_blind(r->set.pattern + b->pattern_position, b->next_item_length);
+    return 0;
+}
+
+/* PCRE2 calls before it tries an item of the pattern. It has a count of its own, but that leaves out
+ * what a possessive repeat or a counted one runs over. So a step is an item tried, or RUN bytes of text
+ * that were gone over since the one before. */
+static int charge(pcre2_callout_block *b, void *spent)
+{
+    enum { RUN = 16 };
+    struct spent *s = spent;
+    size_t at = b->current_position, far = at > s->last ? at - s->last : 0;
+    if (b->pattern_position <= TR_RULE_PATTERN_BYTES && s->blind[b->pattern_position])
+        far += b->subject_length - at;
+    s->last = at;
+    s->steps += 1 + (int64_t)(far / RUN);
+    return s->steps > TR_RULE_STEPS ? PCRE2_ERROR_CALLOUT : 0;
+}
+
 static enum tr_status compile(struct tr_rule *r, const char *pattern, struct tr_err *err)
 {
+    /* Without what PCRE2 does to be quick, which differs from version to version: each item is tried
+     * where it stands in the pattern, and counted. */
+    const uint32_t options = PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C |
+                             PCRE2_NO_AUTO_POSSESS | PCRE2_NO_START_OPTIMIZE |
+                             PCRE2_AUTO_CALLOUT;
     int code = 0;
     PCRE2_SIZE at = 0;
     PCRE2_UCHAR text[120];
-    /* A repeat that PCRE2 makes possessive by itself runs over the text without being counted. */
-    r->code = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED,
-                            PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C |
-                                PCRE2_NO_AUTO_POSSESS,
-                            &code, &at, NULL);
+    r->code = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED, options, &code,
+                            &at, NULL);
     if (!r->code) {
         pcre2_get_error_message(code, text, sizeof text);
         return tr_err_set(err, TR_BADARG, "pattern '%.60s' at %zu: %s", pattern, at,
@@ -86,6 +130,9 @@ static enum tr_status compile(struct tr_rule *r, const char *pattern, struct tr_
     r->match = pcre2_match_data_create(1, NULL);
     r->context = pcre2_match_context_create(NULL);
     if (!r->match || !r->context) return tr_err_set(err, TR_NOMEM, "a pattern's match");
+    pcre2_callout_enumerate(r->code, note_item, r);
+    pcre2_set_match_limit(r->context, TR_RULE_STEPS);
+    pcre2_set_heap_limit(r->context, 64 * 1024); /* KiB */
     return TR_OK;
 }
 
@@ -161,21 +208,14 @@ struct tr_digest tr_rule_digest(const struct tr_rule *r)
 
 /* ---- scoring ---- */
 
-/* PCRE2 counts the steps from each place where a match may begin, so a place gets its share. */
-static void set_limits(struct tr_rule *r)
-{
-    uint32_t each = (uint32_t)(TR_RULE_STEPS / (r->text.size + 1));
-    pcre2_set_match_limit(r->context, each > 1000 ? each : 1000);
-    pcre2_set_heap_limit(r->context, 64 * 1024); /* KiB */
-}
-
 static enum tr_status find(struct tr_rule *r, const int32_t *answer, int64_t n,
                            bool *found, struct tr_err *err)
 {
     tr_buf_clear(&r->text);
     enum tr_status st = tr_tokenizer_decode(r->tokenizer, answer, n, true, &r->text, err);
     if (st != TR_OK) return st;
-    set_limits(r);
+    struct spent spent = {.blind = r->blind};
+    pcre2_set_callout(r->context, charge, &spent);
     int got = pcre2_match(r->code, (PCRE2_SPTR)tr_buf_text(&r->text), r->text.size, 0,
                           PCRE2_NO_JIT, r->match, r->context);
     if (got == PCRE2_ERROR_NOMEMORY) return tr_err_set(err, TR_NOMEM, "a search");

@@ -14,8 +14,9 @@
  *      regex the digest of tokenizer.json. Other parameters, another digest.
  *   2. A score depends on the digest and the answer's tokens only: the search is PCRE2's
  *      interpreter, bounded by counts and not by time. A search that exceeds them is a miss.
- *   3. Neither a pattern nor a text can make it hang: TR_RULE_STEPS bounds the steps of one search
- *      (a step back, or one run over the text of a possessive repeat). */
+ *   3. Neither a pattern nor a text can make it hang: a search ends after TR_RULE_STEPS steps, which take
+ *      less than a second. A step is an item of the pattern that is tried somewhere, or 16 bytes of
+ *      text that one goes over. */
 #ifndef TR_ACTORS_RULE_H
 #define TR_ACTORS_RULE_H
 
@@ -29,7 +30,7 @@ enum tr_rule_kind { TR_RULE_LENGTH, TR_RULE_REGEX, TR_RULES };
 enum {
     TR_RULE_PATTERN_BYTES = 4096,
     TR_RULE_TEXT_BYTES = 1 << 24, /* of a decoded answer */
-    TR_RULE_STEPS = 50000000,
+    TR_RULE_STEPS = 5000000,
 };
 
 struct tr_rule_start {
