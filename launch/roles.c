@@ -81,9 +81,25 @@ static enum tr_status read_rule(const json_t *value, const char *where, const ch
     if (st != TR_OK) return st;
     if (w->kind == TR_REWARD_LENGTH && !(w->scale > 0))
         return tr_err_set(err, TR_BADARG, "%s: scale: expected more than 0", where);
-    if ((w->kind == TR_REWARD_REGEX) != (w->pattern != NULL))
-        return tr_err_set(err, TR_BADARG, "%s: pattern: %s", where,
-                          w->pattern ? "only a regex has one" : "a regex needs one");
+    if (w->kind == TR_REWARD_REGEX && !w->pattern)
+        return tr_err_set(err, TR_BADARG, "%s: pattern: a regex needs one", where);
+    return TR_OK;
+}
+
+/* Each parameter belongs to one rule, and to nothing else. */
+static enum tr_status check_parameters(const json_t *value, const char *where,
+                                       enum tr_reward_kind kind, struct tr_err *err)
+{
+    static const struct {
+        const char *name, *rule;
+        enum tr_reward_kind kind;
+    } row[] = {{"target", "length", TR_REWARD_LENGTH},
+               {"scale", "length", TR_REWARD_LENGTH},
+               {"pattern", "regex", TR_REWARD_REGEX}};
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++)
+        if (json_object_get(value, row[i].name) && kind != row[i].kind)
+            return tr_err_set(err, TR_BADARG, "%s: %s: only rule: %s has one", where,
+                              row[i].name, row[i].rule);
     return TR_OK;
 }
 
@@ -102,7 +118,8 @@ static enum tr_status read_kind(const json_t *value, const char *where,
                           "%s: expected one of model: DIR, rule: NAME or external: true",
                           where);
     if (external) w->kind = TR_REWARD_EXTERNAL;
-    return rule ? read_rule(value, where, rule, w, err) : TR_OK;
+    if (rule) st = read_rule(value, where, rule, w, err);
+    return st == TR_OK ? check_parameters(value, where, w->kind, err) : st;
 }
 
 enum tr_status tr_reward_read(json_t *value, const char *where,

@@ -2,9 +2,11 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/base/clock.h"
 #include "core/model/memory.h"
+#include "core/text/utf8.h"
 #include "kernels/attention.h"
 #include "launch/flags.h"
 #include "launch/start.h"
@@ -35,6 +37,25 @@ struct answers {
     int64_t printed; /* tokens of front that are out */
     struct tr_stream stream;
 };
+
+/* A model would be asked what nobody wrote. */
+static enum tr_status check_text(const char *name, int64_t number, const char *text,
+                                 struct tr_err *err)
+{
+    size_t size = strlen(text), good = tr_utf8_valid(text, size);
+    if (good == size) return TR_OK;
+    return tr_err_set(err, TR_BADARG,
+                      "%s %lld: expected UTF-8, found the byte 0x%02x at offset %zu",
+                      name, (long long)number, (unsigned)(unsigned char)text[good], good);
+}
+
+static enum tr_status check_texts(const struct wish *w, struct tr_err *err)
+{
+    enum tr_status st = w->system ? check_text("--system", 1, w->system, err) : TR_OK;
+    for (int64_t i = 0; i < w->prompts.n && st == TR_OK; i++)
+        st = check_text("--prompt", i + 1, w->prompts.at[i], err);
+    return st;
+}
 
 static enum tr_status parse(int argc, char **argv, struct wish *w, struct tr_err *err)
 {
@@ -74,7 +95,7 @@ static enum tr_status parse(int argc, char **argv, struct wish *w, struct tr_err
         return tr_err_set(err, TR_BADARG, "--prompt: at least one is needed");
     if (w->raw && (w->template_name || w->system))
         return tr_err_set(err, TR_BADARG, "--raw uses no template, so none can be named");
-    return TR_OK;
+    return check_texts(w, err);
 }
 
 /* ---- asking ---- */

@@ -1,5 +1,6 @@
 #include "launch/cli/role.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -35,19 +36,49 @@ struct wish {
     int64_t keep;
 };
 
+/* Each parameter belongs to one rule, and to no model. */
+static enum tr_status check_parameters(const struct wish *w, int kind, struct tr_err *err)
+{
+    const struct tr_rule_start *p = &w->parameters;
+    const struct {
+        const char *name;
+        bool given;
+        enum tr_rule_kind kind;
+    } row[] = {{"target", !isnan(p->target), TR_RULE_LENGTH},
+               {"scale", !isnan(p->scale), TR_RULE_LENGTH},
+               {"pattern", p->pattern != NULL, TR_RULE_REGEX},
+               {"tokenizer", p->tokenizer != NULL, TR_RULE_REGEX},
+               {"hit", !isnan(p->hit), TR_RULE_REGEX},
+               {"miss", !isnan(p->miss), TR_RULE_REGEX}};
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++)
+        if (row[i].given && (int)row[i].kind != kind)
+            return tr_err_set(err, TR_BADARG, "--%s: only --rule %s has it, found %s%s",
+                              row[i].name, tr_rule_name(row[i].kind),
+                              w->rule ? "--rule " : "", w->rule ? w->rule : "none");
+    return TR_OK;
+}
+
+static double or_else(double given, double otherwise)
+{
+    return isnan(given) ? otherwise : given;
+}
+
 static enum tr_status check_rule(struct wish *w, struct tr_err *err)
 {
+    struct tr_rule_start *p = &w->parameters;
     int kind = tr_rule_of(w->rule);
     if (w->role != TR_ROLE_REWARD)
         return tr_err_set(err, TR_BADARG, "--rule: only a reward is one");
     if (kind < 0)
         return tr_err_set(err, TR_BADARG, "--rule: expected length or regex, found %s",
                           w->rule);
-    w->parameters.kind = (enum tr_rule_kind)kind;
-    if (kind != TR_RULE_REGEX && (w->parameters.pattern || w->parameters.tokenizer))
-        return tr_err_set(err, TR_BADARG,
-                          "--pattern and --tokenizer: only a regex has them");
-    return TR_OK;
+    enum tr_status st = check_parameters(w, kind, err);
+    p->kind = (enum tr_rule_kind)kind;
+    p->target = or_else(p->target, 0);
+    p->scale = or_else(p->scale, 100);
+    p->hit = or_else(p->hit, 1);
+    p->miss = or_else(p->miss, 0);
+    return st;
 }
 
 static enum tr_status check(struct wish *w, struct tr_err *err)
@@ -62,7 +93,7 @@ static enum tr_status check(struct wish *w, struct tr_err *err)
     if (w->skeleton + (w->model != NULL) + (w->rule != NULL) != 1)
         return tr_err_set(err, TR_BADARG, "which model: --model DIR or --skeleton%s?",
                           w->role == TR_ROLE_REWARD ? ", or --rule NAME" : "");
-    enum tr_status st = w->rule ? check_rule(w, err) : TR_OK;
+    enum tr_status st = w->rule ? check_rule(w, err) : check_parameters(w, -1, err);
     if (st != TR_OK) return st;
     if (strcmp(w->math, "exact") != 0 && strcmp(w->math, "openblas") != 0)
         return tr_err_set(err, TR_BADARG, "--math: expected exact or openblas, found %s",
@@ -116,7 +147,10 @@ static enum tr_status parse(int argc, char **argv, struct wish *w, struct tr_err
                        .max_tokens = 2048,
                        .max_sequences = 32,
                        .pages = 1024,
-                       .parameters = {.scale = 100, .hit = 1},
+                       .parameters = {.target = (double)NAN,
+                                      .scale = (double)NAN,
+                                      .hit = (double)NAN,
+                                      .miss = (double)NAN},
                        .keep = 3};
     enum tr_status st = tr_flags_read(flag, sizeof flag / sizeof *flag, argc, argv,
                                       &w->word, 1, &words, err);
