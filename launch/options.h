@@ -20,6 +20,7 @@
 #include <jansson.h>
 
 #include "core/base/buf.h"
+#include "core/learn/ppo_rules.h"
 #include "core/learn/stage.h"
 #include "kernels/exec.h"
 
@@ -155,5 +156,8 @@ enum tr_status tr_options_text(const struct tr_options *o, struct tr_buf *out,
 /* What the stage plan is made from. */
 enum tr_status tr_options_stage(const struct tr_options *o, struct tr_stage_options *out,
                                 struct tr_err *err);
+/* What PPO's arithmetic depends on: of a file that says nothing about it, tr_ppo_defaults. */
+enum tr_status tr_options_ppo_rules(const struct tr_options *o, struct tr_ppo_rules *out,
+                                    struct tr_err *err);
 
 #endif

@@ -173,3 +173,31 @@ enum tr_status tr_options_stage(const struct tr_options *o, struct tr_stage_opti
     };
     return schedule_of(o, &out->schedule, err);
 }
+
+enum tr_status tr_options_ppo_rules(const struct tr_options *o, struct tr_ppo_rules *r,
+                                    struct tr_err *err)
+{
+    const struct tr_ppo_options *q = &o->ppo;
+    *r = tr_ppo_defaults;
+    r->scale_scores = q->score_norm;
+    r->score_clip = q->score_clip;
+    r->whiten_scores = q->whiten_scores;
+    r->stop_penalty = q->stop_penalty;
+    r->control = (struct tr_kl_control){.coef = q->kl_coef,
+                                        .adaptive = q->kl_adaptive,
+                                        .target = q->target,
+                                        .horizon = q->kl_horizon};
+    r->whiten_rewards = q->whiten_rewards;
+    r->gae = (struct tr_gae){.gamma = q->gamma, .lambda = q->lam};
+    r->epochs = q->epochs;
+    r->micro_batch = o->steps.batch;
+    r->minibatch = o->steps.batch * o->steps.accumulation;
+    r->clip = q->cliprange;
+    r->clip_value = q->cliprange_value;
+    if (o->compat) tr_ppo_rules_compat(r);
+    if (q->ratio_threshold > 0) r->ratio_threshold = q->ratio_threshold;
+    enum tr_status st = tr_kl_named(q->kl_penalty, &r->kl, err);
+    if (st == TR_OK && strcmp(q->loss_mean, "token_mean") != 0)
+        st = tr_loss_mean_named(q->loss_mean, &r->mean, err);
+    return st == TR_OK ? tr_ppo_rules_check(r, err) : st;
+}

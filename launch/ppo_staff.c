@@ -148,11 +148,7 @@ void tr_ppo_fell(void *self, const struct tr_member *m, int64_t times)
 bool tr_ppo_answered(void *self, const struct tr_member *m, double since)
 {
     const struct tr_ppo_parts *p = self;
-    struct tr_core_worker w;
-    for (int64_t i = 0; tr_core_see(p->core, i, &w); i++)
-        if (w.role == m->role && strcmp(w.instance, m->name) == 0 && w.since >= since)
-            return w.answered > 0;
-    return false;
+    return tr_core_answered(p->core, m->role, m->name, since);
 }
 
 /* Workers of the member's post that are here, itself and silent ones not counted. */

@@ -171,12 +171,14 @@ static enum tr_status ended(struct tr_staff *s, struct place *p, double now,
                             struct tr_err *err)
 {
     char how[200];
-    bool worked = s->set.answered && s->set.answered(s->set.self, &p->member, p->started);
+    bool lived = now - p->started > good_life;
+    bool worked =
+        s->set.answered ? s->set.answered(s->set.self, &p->member, p->started) : lived;
     p->falls++;
     p->in_a_row = worked ? 0 : p->in_a_row + 1;
     if (p->child.code == EXIT_MISTAKE || p->in_a_row == TR_STAFF_FALLS)
         return lose(s, p, err);
-    if (now - p->started > good_life) p->pause = first_pause;
+    if (lived) p->pause = first_pause;
     p->start_at = now + p->pause;
     say_how(s, p, how, sizeof how);
     tr_log_warn(s->set.log, "%s ended (%s); started again in %.1f s", p->member.name, how,

@@ -52,7 +52,7 @@ struct tr_staff_settings {
                             struct tr_err *err);
     /* It ended early and will be started again. */
     void (*fell)(void *self, const struct tr_member *m, int64_t times);
-    /* Did the process of it that was started at `since` answer a unit? */
+    /* Did the process of it that was started at `since` answer a unit? NULL: if it lived a minute. */
     bool (*answered)(void *self, const struct tr_member *m, double since);
     /* It is lost; `st` and err say how. TR_OK: the run goes on without it; else what ends it. */
     enum tr_status (*lost)(void *self, const struct tr_member *m, enum tr_status st,

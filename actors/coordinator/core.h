@@ -168,6 +168,9 @@ struct tr_core_worker {
     struct tr_digests holds;
 };
 bool tr_core_see(const struct tr_core *c, int64_t i, struct tr_core_worker *out);
+/* Did the process of this name that joined at `since` on the clock or later answer anything? */
+bool tr_core_answered(const struct tr_core *c, enum tr_role role, const char *instance,
+                      double since);
 /* Units that wait for a worker of the post, and that are sent. */
 void tr_core_queue(const struct tr_core *c, int64_t post, int64_t *waiting,
                    int64_t *sent);

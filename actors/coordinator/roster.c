@@ -340,6 +340,18 @@ bool tr_core_see(const struct tr_core *c, int64_t i, struct tr_core_worker *out)
     return true;
 }
 
+bool tr_core_answered(const struct tr_core *c, enum tr_role role, const char *instance,
+                      double since)
+{
+    for (int64_t i = 0; i < c->workers; i++) {
+        const struct worker *w = &c->worker[i];
+        if (c->post[w->post].role == role && w->joined >= since &&
+            strcmp(w->hello.instance, instance) == 0)
+            return w->answered > 0;
+    }
+    return false;
+}
+
 void tr_core_queue(const struct tr_core *c, int64_t post, int64_t *waiting, int64_t *sent)
 {
     *waiting = c->post[post].waiting.n;

@@ -132,6 +132,69 @@ static void kto_s_settings_reach_the_plan(void **state)
     unload(&x);
 }
 
+/* Two tables say what PPO does when nothing is said: the options' and core/learn/ppo_rules.c. */
+static bool same_rules(const struct tr_ppo_rules *a, const struct tr_ppo_rules *b)
+{
+    const double of_a[] = {a->score_clip,     a->stop_penalty,    a->control.coef,
+                           a->control.target, a->control.horizon, a->gae.gamma,
+                           a->gae.lambda,     a->ratio_threshold, a->clip,
+                           a->clip_value};
+    const double of_b[] = {b->score_clip,     b->stop_penalty,    b->control.coef,
+                           b->control.target, b->control.horizon, b->gae.gamma,
+                           b->gae.lambda,     b->ratio_threshold, b->clip,
+                           b->clip_value};
+    return memcmp(of_a, of_b, sizeof of_a) == 0 && a->scale_scores == b->scale_scores &&
+           a->whiten_scores == b->whiten_scores &&
+           a->whiten_rewards == b->whiten_rewards &&
+           a->whiten_padding == b->whiten_padding && a->kl == b->kl &&
+           a->control.adaptive == b->control.adaptive &&
+           a->whiten_advantages == b->whiten_advantages && a->mean == b->mean &&
+           a->epochs == b->epochs && a->minibatch == b->minibatch &&
+           a->micro_batch == b->micro_batch;
+}
+
+static void ppo_has_one_set_of_defaults(void **state)
+{
+    (void)state;
+    static const char *const other[] = {NULL, /* nothing is said */
+                                        "kl_coef=0.3",
+                                        "kl_adaptive=false",
+                                        "kl_horizon=9999",
+                                        "ppo_target=5",
+                                        "kl_penalty=abs",
+                                        "gamma=0.9",
+                                        "lam=0.9",
+                                        "cliprange=0.1",
+                                        "cliprange_value=0.1",
+                                        "score_clip=1",
+                                        "ppo_score_norm=true",
+                                        "whiten_scores=true",
+                                        "ppo_whiten_rewards=true",
+                                        "stop_penalty=1",
+                                        "ratio_threshold=9",
+                                        "loss_mean=microbatch_mean",
+                                        "ppo_epochs=3",
+                                        "per_device_train_batch_size=4",
+                                        "gradient_accumulation_steps=2",
+                                        "compat=llamafactory-0.9.3"};
+    for (size_t i = 0; i < sizeof other / sizeof *other; i++) {
+        char text[64];
+        char stage[] = "stage=ppo", reward[] = "reward_model=r",
+             full[] = "reward_model_type=full";
+        char *assignment[] = {stage, reward, full, other[i] ? text : NULL, NULL};
+        struct tr_ppo_rules r;
+        struct given x;
+        snprintf(text, sizeof text, "%s", other[i] ? other[i] : "");
+        load(&x, "", assignment);
+        if (x.st != TR_OK) fail_msg("%s: %s", text, x.err.text);
+        if (tr_options_ppo_rules(&x.o, &r, &x.err) != TR_OK)
+            fail_msg("%s: %s", text, x.err.text);
+        if (same_rules(&r, &tr_ppo_defaults) != !other[i])
+            fail_msg("%s", other[i] ? other[i] : "the defaults differ");
+        unload(&x);
+    }
+}
+
 static void what_changes_nothing_is_noted_in_one_line(void **state)
 {
     (void)state;
@@ -333,6 +396,7 @@ int main(void)
         cmocka_unit_test(defaults_are_the_peer_s),
         cmocka_unit_test(command_lines_win_over_files),
         cmocka_unit_test(kto_s_settings_reach_the_plan),
+        cmocka_unit_test(ppo_has_one_set_of_defaults),
         cmocka_unit_test(what_changes_nothing_is_noted_in_one_line),
         cmocka_unit_test(mistakes_are_told_in_one_line),
         cmocka_unit_test(lora_by_default_is_refused_in_words),
