@@ -179,6 +179,7 @@ static enum tr_status listen_some(struct fetch *x, struct tr_err *err)
     x->heard = tr_clock_seconds();
     if (st == TR_BADMSG) return fault(x, "no message, instead of chunk", x->got, err);
     if (st != TR_OK) return st;
+    x->up = true; /* even if the connection came and went between two looks at it */
     st = hear(x, &m, err);
     tr_message_fini(&m);
     return st;

@@ -147,7 +147,8 @@ struct villain {
     char address[TR_ADDRESS_BYTES];
     pthread_t thread;
     atomic_bool stop;
-    int64_t gets, given;
+    int64_t gets,
+        given; /* chunks, and not their list: whoever asks for one has heard that */
     unsigned char *bytes, *lied;
 };
 
@@ -188,7 +189,7 @@ static void answer(struct villain *v, int64_t peer, const struct tr_get *get)
         tr_wire_send(v->wire, peer, &m, NULL); /* twice */
     }
     tr_wire_send(v->wire, peer, &m, NULL);
-    v->given++;
+    v->given += i >= 0;
     tr_message_fini(&m);
 }
 
