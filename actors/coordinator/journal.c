@@ -316,6 +316,7 @@ static enum tr_status put_all_meta(struct tr_journal *j, const struct tr_journal
     snprintf(seed, sizeof seed, "%" PRIu64, m->seed);
     snprintf(created, sizeof created, "%.3f", j->set.now());
     enum tr_status st = put_meta(j, "run", m->run, NULL, err);
+    if (st == TR_OK) st = put_meta(j, "stage", m->stage, NULL, err);
     if (st == TR_OK) st = put_meta(j, "seed", seed, NULL, err);
     if (st == TR_OK) st = put_meta(j, "config", NULL, &m->config, err);
     if (st == TR_OK) st = put_meta(j, "version", m->version, NULL, err);
@@ -365,12 +366,25 @@ static enum tr_status get_text(struct tr_journal *j, const char *key, char *out,
     return st;
 }
 
+/* A fact that older journals do not have: "" then. */
+static enum tr_status get_stage(struct tr_journal *j, struct tr_err *err)
+{
+    sqlite3_stmt *q = NULL;
+    enum tr_status st = tr_journal_take(j, SQL_META_READ, &q, err);
+    if (st == TR_OK) st = tr_journal_row(j, q, tr_journal_bind_text(q, 1, "stage"), err);
+    if (st == TR_OK)
+        snprintf(j->meta.stage, sizeof j->meta.stage, "%s", tr_journal_column_text(q, 0));
+    if (q) tr_journal_reset(q);
+    return st == TR_AGAIN ? TR_OK : st;
+}
+
 static enum tr_status load_meta(struct tr_journal *j, struct tr_err *err)
 {
     char seed[32] = "", created[32] = "";
     sqlite3_stmt *q = NULL;
     struct tr_journal_meta *m = &j->meta;
     enum tr_status st = get_text(j, "run", m->run, sizeof m->run, err);
+    if (st == TR_OK) st = get_stage(j, err);
     if (st == TR_OK) st = get_text(j, "seed", seed, sizeof seed, err);
     if (st == TR_OK) st = get_text(j, "version", m->version, sizeof m->version, err);
     if (st == TR_OK) st = get_text(j, "created", created, sizeof created, err);

@@ -44,6 +44,7 @@ struct tr_journal_meta {
     char run[72];            /* the run's id */
     uint64_t seed;           /* of the run */
     struct tr_digest config; /* of the resolved configuration */
+    char stage[8];           /* pt, sft, rm, kto, ppo; "": not said, as of ppo */
     char version[32];        /* of the program that made the file */
     double created;          /* seconds since 1970; set when the file is made */
 };
@@ -123,6 +124,18 @@ enum tr_status tr_journal_last(struct tr_journal *j, struct tr_journal_step *out
 /* The first committed step after this one (-1: the very first). */
 enum tr_status tr_journal_step_after(struct tr_journal *j, int64_t step,
                                      struct tr_journal_step *out, struct tr_err *err);
+
+/* The run goes on after this step once more, from a checkpoint: what came of later steps is forgotten,
+ * and so are learn units, for the learner is there without them. Answers stay: they are named by
+ * content. When the step itself has no row, no step keeps one. Lasts when it returns. */
+enum tr_status tr_journal_go_back(struct tr_journal *j, int64_t step, struct tr_err *err);
+
+struct
+    tr_journal_pace { /* over the last twenty steps; zeroes while there are less than two */
+    double seconds_per_step, tokens_per_second;
+};
+enum tr_status tr_journal_pace(struct tr_journal *j, struct tr_journal_pace *out,
+                               struct tr_err *err);
 
 /* ---- swaps ---- */
 

@@ -147,27 +147,13 @@ static void write_last(struct tr_journal *j, struct pen *p)
     put_learner(p, "critic", &s.critic);
 }
 
-/* Over the last twenty steps. */
 static void write_pace(struct tr_journal *j, struct pen *p)
 {
-    sqlite3_stmt *q = NULL;
-    int64_t n = 0, first = 0;
-    double seconds = 0, tokens = 0;
-    if (p->st == TR_OK) p->st = tr_journal_take(j, SQL_SEE_PACE, &q, p->err);
-    if (p->st != TR_OK) return;
-    p->st = tr_journal_row(j, q, 0, p->err);
-    n = sqlite3_column_int64(q, 0);
-    seconds = sqlite3_column_double(q, 1);
-    first = sqlite3_column_int64(q, 2);
-    tr_journal_reset(q);
-    if (p->st == TR_OK) p->st = tr_journal_take(j, SQL_SEE_TOKENS, &q, p->err);
-    if (p->st != TR_OK) return;
-    p->st = tr_journal_row(j, q, sqlite3_bind_int64(q, 1, first), p->err);
-    tokens = sqlite3_column_double(q, 0);
-    tr_journal_reset(q);
-    if (n < 2 || seconds <= 0) return;
-    tr_pen_real(p, "seconds_per_step", seconds / (double)(n - 1));
-    tr_pen_real(p, "tokens_per_second", tokens / seconds);
+    struct tr_journal_pace pace;
+    if (p->st == TR_OK) p->st = tr_journal_pace(j, &pace, p->err);
+    if (p->st != TR_OK || pace.seconds_per_step <= 0) return;
+    tr_pen_real(p, "seconds_per_step", pace.seconds_per_step);
+    tr_pen_real(p, "tokens_per_second", pace.tokens_per_second);
 }
 
 static void put_kept(struct pen *p, sqlite3_stmt *q)
@@ -209,11 +195,18 @@ static void write_events(struct tr_journal *j, struct pen *p, int64_t count)
     tr_pen_close(p, ']');
 }
 
+/* Journals that do not say are of PPO: no other stage had one. */
+static const char *stage_of(const struct tr_journal *j)
+{
+    return j->meta.stage[0] ? j->meta.stage : "ppo";
+}
+
 static void write_status(struct tr_journal *j, struct pen *p)
 {
     char seed[32];
     snprintf(seed, sizeof seed, "%llu", (unsigned long long)j->meta.seed);
     tr_pen_text(p, "run", j->meta.run);
+    tr_pen_text(p, "stage", stage_of(j));
     tr_pen_text(p, "seed", seed);
     tr_pen_text(p, "version", j->meta.version);
     tr_pen_digest(p, "config", &j->meta.config);
@@ -494,6 +487,10 @@ static enum tr_status report_rollouts(struct tr_journal *j, const json_t *a,
 {
     static const char where[] = "rollouts";
     struct wanted w = {0};
+    if (strcmp(stage_of(j), "ppo") != 0)
+        return p->st = tr_err_set(p->err, TR_BADARG,
+                                  "%s: stage %s makes no answers, so it has no rollouts",
+                                  j->path, stage_of(j));
     enum tr_status st =
         tr_json_int_or(a, "step", where, 0, INT64_MAX, -1, &w.step, p->err);
     if (st == TR_OK) st = tr_json_bool_or(a, "eval", where, false, &w.eval, p->err);

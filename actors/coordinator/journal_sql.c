@@ -95,6 +95,12 @@ const char *const tr_journal_sql[SQL_STATEMENTS] = {
     [SQL_STEP_LAST] = "SELECT " STEP_COLUMNS " FROM steps ORDER BY step DESC LIMIT 1",
     [SQL_STEP_AFTER] =
         "SELECT " STEP_COLUMNS " FROM steps WHERE step > ? ORDER BY step LIMIT 1",
+    [SQL_BACK_STEPS] = "DELETE FROM steps WHERE step > ?",
+    [SQL_BACK_EVALUATIONS] = "DELETE FROM evaluations WHERE step > ?",
+    [SQL_BACK_ROLLOUTS] = "DELETE FROM rollouts WHERE step > ?",
+    [SQL_BACK_SCORES] = "DELETE FROM scores WHERE step > ?",
+    [SQL_BACK_SNAPSHOTS] = "DELETE FROM snapshots WHERE step > ?",
+    [SQL_BACK_LEARN] = "DELETE FROM learn",
     [SQL_ROLLOUT] =
         "INSERT INTO rollouts (step, eval, sample, prompt, score, kl, stopped, policy, seal,"
         " prompt_ids, answer_ids, logprobs, ref_logprobs, vals)"
@@ -153,8 +159,10 @@ const char *const tr_journal_sql[SQL_STATEMENTS] = {
 
     [SQL_SEE_PACE] = "SELECT count(*), max(at) - min(at), min(step) FROM"
                      " (SELECT step, at FROM steps ORDER BY step DESC LIMIT 21)",
-    [SQL_SEE_TOKENS] = "SELECT total(length(answer_ids)) / 4 FROM rollouts"
-                       " WHERE step > ? AND eval = 0",
+    [SQL_SEE_TOKENS] =
+        "SELECT (SELECT total(length(answer_ids)) / 4 FROM rollouts"
+        " WHERE step > ?1 AND eval = 0) + (SELECT total(CASE WHEN json_valid(metrics)"
+        " THEN metrics ->> '$.tokens' END) FROM steps WHERE step > ?1)",
     [SQL_SEE_KEPT] = "SELECT (SELECT count(*) FROM answers),"
                      " (SELECT count(*) FROM learn), (SELECT count(*) FROM rollouts)",
     [SQL_SEE_WORKERS] =

@@ -263,6 +263,30 @@ enum tr_status tr_journal_commit(struct tr_journal *j, const struct tr_journal_s
     return TR_OK;
 }
 
+/* ---- once more from a step ---- */
+
+enum tr_status tr_journal_go_back(struct tr_journal *j, int64_t step, struct tr_err *err)
+{
+    static const enum journal_sql later[] = {SQL_BACK_STEPS, SQL_BACK_EVALUATIONS,
+                                             SQL_BACK_ROLLOUTS, SQL_BACK_SCORES,
+                                             SQL_BACK_SNAPSHOTS};
+    struct tr_journal_step s;
+    sqlite3_stmt *q = NULL;
+    enum tr_status st = tr_journal_step_after(j, step - 1, &s, err);
+    bool there = st == TR_OK && s.step == step;
+    if (st != TR_OK && st != TR_AGAIN) return st;
+    st = tr_journal_begin(j, err);
+    for (size_t i = 0; i < sizeof later / sizeof *later && st == TR_OK; i++)
+        st = run_for(j, later[i], there ? step : -1, err);
+    if (st == TR_OK) st = tr_journal_take(j, SQL_BACK_LEARN, &q, err);
+    if (st == TR_OK) st = tr_journal_run(j, q, 0, err);
+    if (st == TR_OK) st = tr_journal_flush(j, err);
+    if (st != TR_OK) return st;
+    j->stepped = there;
+    j->last_step = step;
+    return TR_OK;
+}
+
 /* ---- evaluations ---- */
 
 static enum tr_status put_evaluation(struct tr_journal *j, int64_t step,
@@ -354,4 +378,25 @@ enum tr_status tr_journal_step_after(struct tr_journal *j, int64_t step,
     if (st == TR_OK) st = tr_journal_take_step(j, q, out, err);
     tr_journal_reset(q);
     return st;
+}
+
+enum tr_status tr_journal_pace(struct tr_journal *j, struct tr_journal_pace *out,
+                               struct tr_err *err)
+{
+    sqlite3_stmt *q = NULL;
+    *out = (struct tr_journal_pace){0};
+    enum tr_status st = tr_journal_take(j, SQL_SEE_PACE, &q, err);
+    if (st == TR_OK) st = tr_journal_row(j, q, 0, err);
+    if (st != TR_OK) return st;
+    int64_t n = sqlite3_column_int64(q, 0), first = sqlite3_column_int64(q, 2);
+    double seconds = sqlite3_column_double(q, 1);
+    tr_journal_reset(q);
+    if (n < 2 || seconds <= 0) return TR_OK;
+    st = tr_journal_take(j, SQL_SEE_TOKENS, &q, err);
+    if (st == TR_OK) st = tr_journal_row(j, q, sqlite3_bind_int64(q, 1, first), err);
+    if (st != TR_OK) return st;
+    out->seconds_per_step = seconds / (double)(n - 1);
+    out->tokens_per_second = sqlite3_column_double(q, 0) / seconds;
+    tr_journal_reset(q);
+    return TR_OK;
 }

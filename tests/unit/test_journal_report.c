@@ -1,5 +1,6 @@
 /* What people see of a journal: reports of a live one and of a file, copies, and the queries of
  * docs/journal.md. */
+#include <math.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <sqlite3.h>
@@ -11,6 +12,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -178,6 +180,90 @@ static void an_empty_one_too(void **state)
     refused(j, "rollouts", "", TR_BADARG, "no rollouts yet");
     tr_journal_close(j);
     scratch_remove(p.dir);
+}
+
+/* A stage without rollouts says so, of its own journal too; tokens are those that steps tell of. */
+static void a_stage_that_only_learns_answers(void **state)
+{
+    (void)state;
+    struct place p;
+    struct tr_journal *j = NULL;
+    struct tr_journal_meta m = made_meta();
+    open_place(&p);
+    snprintf(m.stage, sizeof m.stage, "sft");
+    assert_int_equal(tr_journal_open(p.path, NULL, &m, &j, NULL), TR_OK);
+    for (int64_t t = 1; t <= 3; t++) {
+        struct tr_journal_step s = {
+            .step = t, .state = "{}", .metrics = "{\"tokens\": 100}"};
+        struct timespec moment = {.tv_nsec = 10000000};
+        assert_int_equal(tr_journal_commit(j, &s, NULL, 0, NULL), TR_OK);
+        nanosleep(&moment, NULL);
+    }
+    tr_journal_close(j);
+    assert_int_equal(tr_journal_look(p.path, &j, NULL), TR_OK);
+    json_t *v = report(j, "status", "");
+    assert_string_equal(json_string_value(json_object_get(v, "stage")), "sft");
+    double seconds = json_number_value(json_object_get(v, "seconds_per_step"));
+    double tokens = json_number_value(json_object_get(v, "tokens_per_second"));
+    assert_true(seconds >= 0.01 && seconds < 10);
+    assert_true(fabs(tokens * seconds - 100) < 1e-6);
+    json_decref(v);
+    refused(j, "rollouts", "", TR_BADARG, "stage sft makes no answers");
+    refused(j, "rollouts", "{\"step\": 1}", TR_BADARG, "stage sft makes no answers");
+    tr_journal_close(j);
+    scratch_remove(p.dir);
+}
+
+static int64_t last_step(struct tr_journal *j)
+{
+    struct tr_journal_step s;
+    enum tr_status st = tr_journal_last(j, &s, NULL);
+    return st == TR_OK ? s.step : -1;
+}
+
+/* From a step that has a row the rows go on; without one there are none. Answers stay, learn units go. */
+static void a_journal_goes_back_to_a_step(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t to, left, next;
+    } rows[] = {{6, 6, 7}, {4, 4, 5}, {3, 3, 4}, {0, -1, 1}, {9, -1, 10}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct place p;
+        struct tr_unit unit, learn;
+        struct tr_content answer, learnt;
+        struct tr_journal_snapshot s;
+        open_place(&p);
+        struct tr_journal *j = made_full(p.path);
+        struct tr_memo memo = tr_journal_memo(j);
+        made_score(77, &unit, &answer);
+        made_learn(TR_ROLE_POLICY, 77, &learn, &learnt);
+        assert_int_equal(made_keep(j, TR_ROLE_REWARD, TR_MEMO_ALWAYS, &unit, &answer),
+                         TR_OK);
+        assert_int_equal(made_keep(j, TR_ROLE_POLICY, TR_MEMO_ALWAYS, &learn, &learnt),
+                         TR_OK);
+        tr_content_fini(&answer);
+        tr_content_fini(&learnt);
+        assert_int_equal(tr_journal_go_back(j, rows[i].to, NULL), TR_OK);
+        assert_int_equal(last_step(j), rows[i].left);
+        assert_int_equal(memo.find(memo.self, &unit.id, &answer, NULL), TR_OK);
+        assert_int_equal(memo.find(memo.self, &learn.id, &learnt, NULL), TR_AGAIN);
+        if (tr_journal_snapshot(j, TR_ROLE_POLICY, 0, &s, NULL) == TR_OK)
+            assert_true(s.step <= rows[i].left);
+        struct made_step made;
+        made_step(&made, rows[i].next, 2);
+        assert_int_equal(tr_journal_commit(j, &made.step, made.rollout, made.n, NULL),
+                         TR_OK);
+        assert_int_equal(last_step(j), rows[i].next);
+        tr_content_fini(&answer);
+        tr_unit_fini(&unit);
+        tr_unit_fini(&learn);
+        tr_journal_close(j);
+        assert_int_equal(tr_journal_look(p.path, &j, NULL), TR_OK);
+        assert_int_equal(last_step(j), rows[i].next);
+        tr_journal_close(j);
+        scratch_remove(p.dir);
+    }
 }
 
 /* Everything in a folder, as one digest. */
@@ -451,6 +537,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_live_journal_answers),
         cmocka_unit_test(an_empty_one_too),
+        cmocka_unit_test(a_stage_that_only_learns_answers),
+        cmocka_unit_test(a_journal_goes_back_to_a_step),
         cmocka_unit_test(a_file_is_read_and_not_changed),
         cmocka_unit_test(a_reader_and_a_coordinator_exclude_each_other),
         cmocka_unit_test(a_copy_is_whole),
