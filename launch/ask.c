@@ -95,13 +95,15 @@ static bool looks_gone(const char *run)
     return kill((pid_t)pid, 0) != 0 && errno == ESRCH;
 }
 
+/* *opened: nobody has the file, so what it says, a refusal too, is the answer. */
 static enum tr_status look(const struct tr_question *q, struct tr_buf *reply,
-                           struct tr_err *err)
+                           bool *opened, struct tr_err *err)
 {
     char path[TR_PLACE_BYTES];
     struct tr_journal *j = NULL;
     enum tr_status st = tr_path_join(path, sizeof path, q->run, "run.db", err);
     if (st == TR_OK) st = tr_journal_look(path, &j, err);
+    *opened = st == TR_OK;
     if (st == TR_OK) st = tr_journal_report(j, q->what, q->argument, reply, err);
     tr_journal_close(j);
     return st;
@@ -114,17 +116,20 @@ enum tr_status tr_ask_or_look(const struct tr_question *q, struct tr_buf *reply,
 {
     static const double while_seconds = 0.5;
     double end = tr_clock_seconds() + q->seconds;
-    bool gone = false;
+    bool gone = false, opened = false;
     *live = false;
     do {
         struct tr_question now = *q;
+        struct tr_err said = {0};
         gone = looks_gone(q->run);
-        if (gone && look(q, reply, NULL) == TR_OK) return TR_OK;
+        enum tr_status found = gone ? look(q, reply, &opened, &said) : TR_AGAIN;
+        if (opened && found != TR_OK) return tr_err_set(err, found, "%s", said.text);
+        if (opened) return TR_OK;
         tr_buf_clear(reply);
         if (gone && now.seconds > while_seconds) now.seconds = while_seconds;
         enum tr_status st = tr_ask_run(&now, reply, err);
         *live = st == TR_OK;
         if (st != TR_GONE) return st;
     } while (gone && tr_clock_seconds() < end);
-    return look(q, reply, err);
+    return look(q, reply, &opened, err);
 }

@@ -1,90 +1,42 @@
 /* What people ask a running coordinator: how it goes, what was said, other rewards. */
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/base/clock.h"
 #include "core/base/json.h"
+#include "launch/company_status.h"
 #include "launch/ppo_parts.h"
 
-static enum tr_status put_json(json_t *doc, struct tr_buf *reply, struct tr_err *err)
-{
-    char *text = doc ? tr_json_text(doc, 0) : NULL;
-    json_decref(doc);
-    if (!text) return tr_err_set(err, TR_NOMEM, "an answer");
-    enum tr_status st = tr_buf_puts(reply, text, err);
-    free(text);
-    return st;
-}
-
 /* ---- status ---- */
-
-static json_t *worker_json(const struct tr_core_worker *w, double now)
-{
-    double life = now - w->since;
-    return json_pack("{s:s, s:s, s:s, s:s, s:b, s:b, s:b, s:I, s:I, s:I, s:f, s:f, s:f}",
-                     "role", tr_role_name(w->role), "slot", w->slot, "instance",
-                     w->instance, "isa", w->isa, "silent", w->silent, "idle", w->idle,
-                     "busy", w->busy, "in_hand", (json_int_t)w->in_hand, "answered",
-                     (json_int_t)w->answered, "threads", (json_int_t)w->threads,
-                     "busy_seconds", w->busy_seconds, "busy_share",
-                     life > 0 ? w->busy_seconds / life : 0.0, "since_seconds", life);
-}
-
-static json_t *queue_json(const struct tr_core *core, const struct tr_reward_set *set)
-{
-    json_t *list = json_array();
-    for (int r = 0; r < TR_ROLES && list; r++) {
-        int64_t slots = r == TR_ROLE_REWARD ? set->n : 1;
-        for (int64_t i = 0; i < slots; i++) {
-            const char *slot = r == TR_ROLE_REWARD ? set->slot[i].name : "";
-            int64_t post = tr_core_post(core, (enum tr_role)r, slot), waiting = 0,
-                    sent = 0;
-            if (post < 0) continue;
-            tr_core_queue(core, post, &waiting, &sent);
-            json_array_append_new(list, json_pack("{s:s, s:s, s:I, s:I}", "role",
-                                                  tr_role_name((enum tr_role)r), "slot",
-                                                  slot, "waiting", (json_int_t)waiting,
-                                                  "sent", (json_int_t)sent));
-        }
-    }
-    return list;
-}
-
-static json_t *counts_json(const struct tr_core *core)
-{
-    struct tr_core_counts n = tr_core_counts(core);
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "units",
-                     (json_int_t)n.units, "answered", (json_int_t)n.answered, "known",
-                     (json_int_t)n.known, "asked_again", (json_int_t)n.reissued,
-                     "second_answers", (json_int_t)n.second_answers, "differences",
-                     (json_int_t)n.differences, "refused", (json_int_t)n.refused,
-                     "replayed", (json_int_t)n.replayed);
-}
 
 static enum tr_status say_status(struct tr_ppo_parts *p, struct tr_core *core,
                                  struct tr_buf *reply, struct tr_err *err)
 {
     double now = tr_clock_seconds();
     int64_t step = tr_plan_ppo_step(p->plan), done = step - p->first_step;
+    double each = done > 0 ? (now - p->started) / (double)done : 0;
+    struct tr_journal_pace pace;
     struct tr_buf swaps;
-    struct tr_core_worker w;
-    json_t *workers = json_array();
     tr_buf_init(&swaps, 1 << 16);
     enum tr_status st = tr_plan_ppo_swaps(p->plan, core, &swaps, err);
-    for (int64_t i = 0; tr_core_see(core, i, &w); i++)
-        if (w.here) json_array_append_new(workers, worker_json(&w, now));
-    double each = done > 0 ? (now - p->started) / (double)done : 0;
-    json_t *doc = json_pack(
-        "{s:s, s:b, s:I, s:I, s:f, s:f, s:o, s:o, s:o, s:o}", "run", p->run, "live", 1,
-        "step", (json_int_t)step, "steps", (json_int_t)p->set.steps, "seconds_a_step",
-        each, "seconds_left", each * (double)(p->set.steps - step), "workers", workers,
-        "queue", queue_json(core, tr_plan_ppo_rewards(p->plan)), "counts",
-        counts_json(core), "swaps", json_loads(tr_buf_text(&swaps), 0, NULL));
+    if (st == TR_OK) st = tr_journal_pace(p->journal, &pace, err);
+    if (st == TR_OK) {
+        const struct tr_company_status status = {
+            .run = p->run,
+            .stage = "ppo",
+            .step = step,
+            .steps = p->set.steps,
+            .seconds_a_step = each,
+            .tokens_per_second = pace.tokens_per_second,
+            .seconds_left = each * (double)(p->set.steps - step),
+            .rewards = tr_plan_ppo_rewards(p->plan)};
+        json_t *doc = tr_company_json(core, &status, now);
+        if (doc)
+            json_object_set_new(doc, "swaps", json_loads(tr_buf_text(&swaps), 0, NULL));
+        st = tr_company_reply(doc, reply, err);
+    }
     tr_buf_fini(&swaps);
-    if (st == TR_OK) return put_json(doc, reply, err);
-    json_decref(doc);
     return st;
 }
 
@@ -188,7 +140,7 @@ static enum tr_status swap(struct tr_ppo_parts *p, struct tr_core *core,
     }
     keep_or_drop(p, &e, st == TR_OK);
     if (st != TR_OK) return st;
-    return put_json(
+    return tr_company_reply(
         json_pack("{s:I, s:I}", "swap", (json_int_t)id, "at", (json_int_t)e.swap.at),
         reply, err);
 }
@@ -213,8 +165,9 @@ static enum tr_status rollback(struct tr_ppo_parts *p, struct tr_core *core,
     st = tr_plan_ppo_rollback(p->plan, core, at, id, err);
     if (st != TR_OK) (void)tr_journal_drop_swap(p->journal, id, NULL);
     if (st != TR_OK) return st;
-    return put_json(json_pack("{s:I, s:I}", "swap", (json_int_t)id, "at", (json_int_t)at),
-                    reply, err);
+    return tr_company_reply(
+        json_pack("{s:I, s:I}", "swap", (json_int_t)id, "at", (json_int_t)at), reply,
+        err);
 }
 
 /* One that lies before the state is only remembered, for the processes it needs. */

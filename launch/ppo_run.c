@@ -4,16 +4,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "actors/coordinator/serve.h"
 #include "core/base/clock.h"
 #include "core/base/file.h"
-#include "core/base/json.h"
 #include "core/watch/trainer_log.h"
+#include "launch/home.h"
 #include "launch/ppo_parts.h"
-#include "launch/version.h"
 
 static const double join_seconds = 600;   /* reading large models takes its time */
 static const double silence_seconds = 60; /* signs of life come every second */
@@ -22,87 +20,11 @@ static const double goodbye_seconds = 10;
 
 /* ---- is it the same run? ---- */
 
-/* Keys that change no bit of the result. */
-static bool is_free(const char *key)
-{
-    static const char *const free_key[] = {
-        "output_dir",
-        "overwrite_output_dir",
-        "resume_from_checkpoint",
-        "logging_steps",
-        "logging_first_step",
-        "save_steps",
-        "save_strategy",
-        "save_total_limit",
-        "save_only_model",
-        "plot_loss",
-        "threads",
-        "roles",
-        "snapshot_seconds",
-        "snapshot_steps",
-        "gradient_checkpointing",
-        "disable_gradient_checkpointing",
-    };
-    for (size_t i = 0; i < sizeof free_key / sizeof *free_key; i++)
-        if (strcmp(key, free_key[i]) == 0) return true;
-    return false;
-}
-
-/* Of all settings in force but those that are free to change between a stop and a resume. */
-static enum tr_status config_digest(const struct tr_options *o, struct tr_digest *out,
-                                    struct tr_err *err)
-{
-    struct tr_buf all, kept;
-    tr_buf_init(&all, 1 << 20);
-    tr_buf_init(&kept, 1 << 20);
-    enum tr_status st = tr_options_text(o, &all, err);
-    for (const char *at = tr_buf_text(&all); st == TR_OK && *at;) {
-        size_t n = strcspn(at, "\n"), name = strcspn(at, ":");
-        char key[96];
-        snprintf(key, sizeof key, "%.*s", (int)name, at);
-        if (!is_free(key)) st = tr_buf_put(&kept, at, n + (at[n] != 0), err);
-        at += n + (at[n] != 0);
-    }
-    if (st == TR_OK) *out = tr_digest_of(tr_buf_text(&kept), kept.size);
-    tr_buf_fini(&all);
-    tr_buf_fini(&kept);
-    return st;
-}
-
-/* A folder in which a run was kept before: gone on with, or emptied when that was asked for. */
-static enum tr_status clear_old(const struct tr_ppo_parts *p, struct tr_err *err)
-{
-    static const char *const file[] = {"run.db", "run.db-wal", "run.db-journal",
-                                       "run.db-shm"};
-    static const char *const folder[] = {"snapshot", "logs"};
-    char path[TR_PLACE_BYTES];
-    enum tr_status st = TR_OK;
-    for (size_t i = 0; i < 4 && st == TR_OK; i++) {
-        st = tr_path_join(path, sizeof path, p->o->output.dir, file[i], err);
-        if (st == TR_OK) (void)unlink(path);
-    }
-    for (size_t i = 0; i < 2 && st == TR_OK; i++) {
-        st = tr_path_join(path, sizeof path, p->o->output.dir, folder[i], err);
-        if (st == TR_OK) st = tr_dir_remove(path, err);
-    }
-    return st;
-}
-
 static enum tr_status open_journal(struct tr_ppo_parts *p, struct tr_err *err)
 {
-    char path[TR_PLACE_BYTES];
     struct tr_digest config;
-    struct timespec t = {0};
-    clock_gettime(CLOCK_REALTIME, &t);
-    struct tr_journal_meta fresh = {.seed = p->set.seed};
-    snprintf(fresh.run, sizeof fresh.run, "%08llx%05x", (unsigned long long)t.tv_sec,
-             (unsigned)(t.tv_nsec >> 10) ^ (unsigned)getpid());
-    snprintf(fresh.version, sizeof fresh.version, "%s", TR_VERSION);
-    enum tr_status st = config_digest(p->o, &config, err);
-    fresh.config = config;
-    if (st == TR_OK)
-        st = tr_path_join(path, sizeof path, p->o->output.dir, "run.db", err);
-    if (st == TR_OK) st = tr_journal_open(path, NULL, &fresh, &p->journal, err);
+    enum tr_status st = tr_home_config(p->o, &config, err);
+    if (st == TR_OK) st = tr_home_journal(p->o, "ppo", &p->journal, err);
     if (st != TR_OK) return st;
     struct tr_journal_meta meta = tr_journal_meta(p->journal);
     memcpy(p->run, meta.run, sizeof p->run);
@@ -174,50 +96,6 @@ static enum tr_status go_on(struct tr_ppo_parts *p, struct tr_err *err)
     return TR_OK;
 }
 
-/* The address of before, if it can be had, so that workers which outlived it come back. */
-static void old_address(const struct tr_ppo_parts *p, char *out)
-{
-    char path[TR_PLACE_BYTES];
-    const char *address = NULL;
-    json_t *doc = NULL;
-    out[0] = 0;
-    if (tr_path_join(path, sizeof path, p->o->output.dir, "coordinator.json", NULL) !=
-            TR_OK ||
-        tr_json_load(path, 1 << 16, &doc, NULL) != TR_OK)
-        return;
-    if (tr_json_string(doc, "address", path, &address, NULL) == TR_OK)
-        snprintf(out, TR_ADDRESS_BYTES, "%s", address);
-    json_decref(doc);
-}
-
-static enum tr_status listen_on(struct tr_ppo_parts *p, struct tr_err *err)
-{
-    char path[TR_PLACE_BYTES], old[TR_ADDRESS_BYTES];
-    const char *wanted = p->roles.listen;
-    size_t n = strlen(wanted);
-    bool any = n > 2 && strcmp(wanted + n - 2, ":0") == 0;
-    struct tr_keys keys = {.n = 0};
-    const struct tr_keys *with = p->roles.keys ? &keys : NULL;
-    enum tr_status st =
-        with ? tr_keys_open(p->roles.keys, TR_KEY_SERVER, &keys, err) : TR_OK;
-    if (st != TR_OK) return st;
-    old_address(p, old);
-    st = TR_AGAIN;
-    if (any && old[0]) st = tr_wire_listen(old, with, p->address, &p->wire, NULL);
-    if (st != TR_OK) st = tr_wire_listen(wanted, with, p->address, &p->wire, err);
-    tr_keys_close(&keys);
-    if (st == TR_OK)
-        st = tr_path_join(path, sizeof path, p->o->output.dir, "coordinator.json", err);
-    if (st != TR_OK) return st;
-    json_t *doc = json_pack("{s:s, s:I, s:s}", "address", p->address, "pid",
-                            (json_int_t)getpid(), "run", p->run);
-    st = doc ? tr_json_save(path, doc, 2, err) : tr_err_set(err, TR_NOMEM, "%s", path);
-    json_decref(doc);
-    if (st == TR_OK)
-        tr_log_info(p->watch->log, "run %s, listening on %s", p->run, p->address);
-    return st;
-}
-
 /* Where the policy puts its weights for others of this host. */
 static enum tr_status open_weights(struct tr_ppo_parts *p, struct tr_err *err)
 {
@@ -269,12 +147,14 @@ static enum tr_status begin(struct tr_ppo_parts *p, struct tr_err *err)
 {
     const char *dir = p->o->output.dir;
     enum tr_status st = tr_dir_make(dir, err);
-    if (st == TR_OK && p->o->output.overwrite) st = clear_old(p, err);
+    if (st == TR_OK && p->o->output.overwrite) st = tr_home_clear(dir, err);
     if (st == TR_OK) st = open_journal(p, err);
     if (st == TR_OK) st = go_on(p, err);
     if (st == TR_OK) st = tr_ppo_manifest(p, false, err);
     if (st == TR_OK) st = open_weights(p, err);
-    if (st == TR_OK) st = listen_on(p, err);
+    if (st == TR_OK)
+        st = tr_home_listen(dir, &p->roles, p->run, p->watch->log, p->address, &p->wire,
+                            err);
     if (st == TR_OK && p->watch->staff) st = tr_ppo_start_staff(p, err);
     if (st == TR_OK) st = tr_ppo_tell_others(p, err);
     p->started = p->step_started = p->snapshot_at = tr_clock_seconds();

@@ -4,6 +4,7 @@
 
 #include "core/base/file.h"
 #include "kernels/attention.h"
+#include "launch/company_status.h"
 #include "launch/ppo_parts.h"
 
 static const struct tr_reward_wish *find_reward(const struct tr_ppo_parts *p,
@@ -151,24 +152,13 @@ bool tr_ppo_answered(void *self, const struct tr_member *m, double since)
     return tr_core_answered(p->core, m->role, m->name, since);
 }
 
-/* Workers of the member's post that are here, itself and silent ones not counted. */
-static int64_t others(const struct tr_ppo_parts *p, const struct tr_member *m)
-{
-    struct tr_core_worker w;
-    int64_t n = 0;
-    for (int64_t i = 0; tr_core_see(p->core, i, &w); i++)
-        n += w.here && !w.silent && !w.idle && w.role == m->role &&
-             strcmp(w.slot, m->slot) == 0 && strcmp(w.instance, m->name) != 0;
-    return n;
-}
-
 /* A reward that no step has yet costs the swap that asked for it; one that failed again and again costs
  * nothing but its speed while others do the same. */
 enum tr_status tr_ppo_lost(void *self, const struct tr_member *m, enum tr_status st,
                            struct tr_err *err)
 {
     struct tr_ppo_parts *p = self;
-    int64_t left = others(p, m);
+    int64_t left = tr_company_others(p->core, m);
     (void)tr_journal_event(p->journal, tr_role_name(m->role), m->name, "lost", err->text,
                            NULL);
     if (m->role == TR_ROLE_REWARD) {

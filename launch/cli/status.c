@@ -114,7 +114,8 @@ static void print_file(const json_t *s)
 {
     const json_t *snapshots = json_object_get(s, "snapshots");
     const json_t *last = json_array_get(snapshots, json_array_size(snapshots) - 1);
-    printf("no coordinator runs; run %s", tr_told_text(s, "run"));
+    printf("no coordinator runs; run %s (%s)", tr_told_text(s, "run"),
+           tr_told_text(s, "stage"));
     if (json_is_null(json_object_get(s, "step")))
         printf(" has no committed step\n");
     else
@@ -134,9 +135,10 @@ static void print_file(const json_t *s)
 
 static void print_live(const json_t *s)
 {
-    printf("run %s, step %lld of %lld, %.2f s a step, %.0f s left\n",
-           tr_told_text(s, "run"), tr_told_int(s, "step"), tr_told_int(s, "steps"),
-           tr_told_real(s, "seconds_a_step"), tr_told_real(s, "seconds_left"));
+    printf("run %s (%s), step %lld of %lld, %.2f s a step, %.0f tokens/s, %.0f s left\n",
+           tr_told_text(s, "run"), tr_told_text(s, "stage"), tr_told_int(s, "step"),
+           tr_told_int(s, "steps"), tr_told_real(s, "seconds_a_step"),
+           tr_told_real(s, "tokens_per_second"), tr_told_real(s, "seconds_left"));
     print_workers(json_object_get(s, "workers"));
     print_queue(json_object_get(s, "queue"));
     if (json_array_size(json_object_get(s, "swaps")) > 0) {
