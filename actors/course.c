@@ -4,77 +4,48 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "actors/company.h"
 #include "actors/coordinator/plan_stage.h"
 #include "actors/coordinator/serve.h"
 #include "core/base/clock.h"
 
 struct tr_course {
+    struct tr_course_settings set;
+    struct tr_course_owner owner;
     struct tr_plan_stage plan;
     struct tr_planner planner;
-    struct tr_core *core;      /* owns */
-    struct tr_actor *actor[2]; /* own; learner and reference, here */
-    struct tr_wire *wire;      /* owns; elsewhere */
-    struct tr_company company;
-    const struct tr_log *log; /* borrows */
-    bool judged;              /* there are judges: the weights are hashed at each step */
-    enum tr_status (*tend)(void *ctx, struct tr_err *err);
-    void *ctx;
+    struct tr_core *core; /* owns */
 };
 
-static enum tr_status open_posts(struct tr_course *c,
-                                 const struct tr_course_judges *judges,
-                                 struct tr_err *err)
+static enum tr_status open_posts(struct tr_course *c, struct tr_err *err)
 {
     int64_t post = 0;
     enum tr_status st = tr_core_open_post(c->core, TR_ROLE_POLICY, "", 1, &post, err);
-    if (st != TR_OK || !judges) return st;
-    c->judged = true;
-    c->plan.told = judges->told;
-    c->plan.ctx = judges->ctx;
-    int64_t replicas = judges->reference ? 1 : judges->replicas;
-    return tr_core_open_post(c->core, TR_ROLE_REFERENCE, "", replicas, &post, err);
+    if (st != TR_OK || c->set.references == 0) return st;
+    return tr_core_open_post(c->core, TR_ROLE_REFERENCE, "", c->set.references, &post,
+                             err);
 }
 
-static enum tr_status create(const struct tr_core_settings *set,
-                             const struct tr_memo *memo,
-                             const struct tr_course_judges *judges,
-                             struct tr_course **out, struct tr_err *err)
+enum tr_status tr_course_open(const struct tr_course_settings *s,
+                              const struct tr_course_owner *owner, struct tr_course **out,
+                              struct tr_err *err)
 {
+    struct tr_core_settings set = {.join_seconds = s->join_seconds,
+                                   .silence_seconds = 60,
+                                   .absent_seconds = 3600,
+                                   .here_seconds = 5,
+                                   .attempts = 100};
     struct tr_course *c = calloc(1, sizeof *c);
     *out = NULL;
     if (!c) return tr_err_set(err, TR_NOMEM, "a course");
+    snprintf(set.run, sizeof set.run, "%s", s->run);
+    c->set = *s;
+    c->owner = *owner;
+    c->plan =
+        (struct tr_plan_stage){.told = owner->told, .ask = owner->ask, .ctx = owner->ctx};
     c->planner = tr_plan_stage_planner(&c->plan);
     enum tr_status st =
-        tr_core_create(set, &c->planner, memo, tr_clock_seconds(), &c->core, err);
-    if (st == TR_OK) st = open_posts(c, judges, err);
-    if (st != TR_OK) {
-        tr_core_destroy(c->core);
-        free(c);
-        return st;
-    }
-    *out = c;
-    return TR_OK;
-}
-
-enum tr_status tr_course_open_here(struct tr_learner *learner, const char *folder,
-                                   const struct tr_course_judges *judges,
-                                   struct tr_course **out, struct tr_err *err)
-{
-    struct tr_core_settings set = {
-        .run = "stage", .join_seconds = 1e9, .silence_seconds = 1e9, .attempts = 3};
-    struct tr_role_start start = {
-        .ex = tr_learner_exec(learner), .folder = folder, .learner = learner};
-    struct tr_course *c = NULL;
-    if (judges) start.max_tokens = judges->reference->max_tokens;
-    enum tr_status st = create(&set, NULL, judges, &c, err);
-    if (st != TR_OK) return st;
-    st = tr_actor_open(TR_ROLE_POLICY, &start, &c->actor[0], err);
-    if (st == TR_OK && judges)
-        st = tr_actor_open(TR_ROLE_REFERENCE, judges->reference, &c->actor[1], err);
-    c->company =
-        (struct tr_company){.core = c->core, .actor = c->actor, .n = judges ? 2 : 1};
-    if (st == TR_OK) st = tr_company_join(&c->company, err);
+        tr_core_create(&set, &c->planner, s->memo, tr_clock_seconds(), &c->core, err);
+    if (st == TR_OK) st = open_posts(c, err);
     if (st != TR_OK) {
         tr_course_close(c);
         return st;
@@ -83,46 +54,16 @@ enum tr_status tr_course_open_here(struct tr_learner *learner, const char *folde
     return TR_OK;
 }
 
-enum tr_status tr_course_open_served(const struct tr_course_served *s,
-                                     const struct tr_course_judges *judges, char *bound,
-                                     struct tr_course **out, struct tr_err *err)
+enum tr_status tr_course_turn(struct tr_course *c, struct tr_err *err)
 {
-    struct tr_core_settings set = {.run = "stage",
-                                   .join_seconds = s->join_seconds,
-                                   .silence_seconds = 60,
-                                   .here_seconds = 5,
-                                   .attempts = 100};
-    struct tr_course *c = NULL;
-    enum tr_status st = create(&set, s->memo, judges, &c, err);
-    if (st != TR_OK) return st;
-    c->log = s->log;
-    st = tr_wire_listen(s->address, s->keys, bound, &c->wire, err);
-    if (st != TR_OK) {
-        tr_course_close(c);
-        return st;
-    }
-    *out = c;
-    return TR_OK;
+    enum tr_status st = tr_serve_turn(c->core, c->set.wire, c->set.log, err);
+    return st == TR_OK && c->owner.tend ? c->owner.tend(c->owner.ctx, err) : st;
 }
 
-void tr_course_watch(struct tr_course *c,
-                     enum tr_status (*tend)(void *ctx, struct tr_err *err), void *ctx)
-{
-    c->tend = tend;
-    c->ctx = ctx;
-}
-
-static enum tr_status turn(struct tr_course *c, struct tr_err *err)
-{
-    if (!c->wire) return tr_company_turn(&c->company, err);
-    enum tr_status st = tr_serve_turn(c->core, c->wire, c->log, err);
-    return st == TR_OK && c->tend ? c->tend(c->ctx, err) : st;
-}
-
-static enum tr_status wait_start(struct tr_course *c, struct tr_err *err)
+enum tr_status tr_course_wait(struct tr_course *c, struct tr_err *err)
 {
     enum tr_status st = TR_OK;
-    while (st == TR_OK && !c->plan.started) st = turn(c, err);
+    while (st == TR_OK && !c->plan.started) st = tr_course_turn(c, err);
     return st;
 }
 
@@ -130,15 +71,16 @@ static enum tr_status wait_start(struct tr_course *c, struct tr_err *err)
 static enum tr_status wait_answer(struct tr_course *c, struct tr_err *err)
 {
     enum tr_status st = tr_core_tick(c->core, tr_clock_seconds(), err);
-    while (st == TR_OK && !c->plan.answered) st = turn(c, err);
+    while (st == TR_OK && !c->plan.answered) st = tr_course_turn(c, err);
     return st;
 }
 
 enum tr_status tr_course_learn(struct tr_course *c, const struct tr_learn_task *task,
                                struct tr_learn_result *result, struct tr_err *err)
 {
-    enum tr_status st = wait_start(c, err);
-    if (st == TR_OK) st = tr_plan_stage_learn(&c->plan, c->core, task, c->judged, err);
+    bool judged = c->set.references > 0; /* then the weights are hashed at each step */
+    enum tr_status st = tr_course_wait(c, err);
+    if (st == TR_OK) st = tr_plan_stage_learn(&c->plan, c->core, task, judged, err);
     if (st == TR_OK) st = wait_answer(c, err);
     if (st == TR_OK) *result = tr_answer_learn_result(&c->plan.learnt);
     return st;
@@ -148,19 +90,19 @@ enum tr_status tr_course_judge(struct tr_course *c, enum tr_role role,
                                const struct tr_ask_judge *ask, int64_t tag,
                                struct tr_err *err)
 {
-    enum tr_status st = wait_start(c, err);
-    return st == TR_OK ? tr_plan_stage_judge(&c->plan, c->core, role, ask, tag, err) : st;
-}
-
-enum tr_status tr_course_turn(struct tr_course *c, struct tr_err *err)
-{
-    enum tr_status st = tr_core_tick(c->core, tr_clock_seconds(), err);
-    return st == TR_OK ? turn(c, err) : st;
+    enum tr_status st = tr_course_wait(c, err);
+    if (st == TR_OK) st = tr_plan_stage_judge(&c->plan, c->core, role, ask, tag, err);
+    return st == TR_OK ? tr_core_tick(c->core, tr_clock_seconds(), err) : st;
 }
 
 struct tr_digest tr_course_lineage(const struct tr_course *c)
 {
     return c->plan.lineage;
+}
+
+struct tr_core *tr_course_core(struct tr_course *c)
+{
+    return c->core;
 }
 
 enum tr_status tr_course_save(struct tr_course *c, const char *folder, bool optimiser,
@@ -172,7 +114,7 @@ enum tr_status tr_course_save(struct tr_course *c, const char *folder, bool opti
         return tr_err_set(err, TR_BADARG, "%.64s...: a name of more than %zu bytes",
                           folder, sizeof ask.folder - 1);
     snprintf(ask.folder, sizeof ask.folder, "%s", folder ? folder : "");
-    enum tr_status st = wait_start(c, err);
+    enum tr_status st = tr_course_wait(c, err);
     if (st == TR_OK) st = tr_plan_stage_save(&c->plan, c->core, &ask, err);
     if (st == TR_OK) st = wait_answer(c, err);
     if (st != TR_OK) return st;
@@ -182,13 +124,17 @@ enum tr_status tr_course_save(struct tr_course *c, const char *folder, bool opti
     return TR_OK;
 }
 
+static void say_bye(struct tr_course *c)
+{
+    c->plan.closed = true;
+    if (tr_core_tick(c->core, tr_clock_seconds(), NULL) == TR_OK)
+        (void)tr_serve_say(c->core, c->set.wire, c->set.log, NULL);
+}
+
 void tr_course_close(struct tr_course *c)
 {
     if (!c) return;
-    c->plan.closed = true;
-    if (c->wire && c->plan.started) (void)tr_serve_turn(c->core, c->wire, c->log, NULL);
-    tr_wire_close(c->wire);
-    for (int i = 0; i < 2; i++) tr_actor_close(c->actor[i]);
+    if (c->plan.started) say_bye(c);
     tr_core_destroy(c->core);
     free(c);
 }

@@ -4,30 +4,20 @@
 
 #include "launch/stage_parts.h"
 
-static const int64_t steps_ahead = 8; /* of a reference in another process */
+static const int64_t steps_ahead = 8; /* of the references */
 
 static bool has_judges(const struct tr_stage_parts *p)
 {
     return p->o->stage == TR_KTO;
 }
 
-/* The numbers of one ask. */
-static enum tr_status told(void *ctx, int64_t tag, const float *number, int64_t n,
-                           struct tr_err *err)
+enum tr_status tr_stage_judged(void *ctx, int64_t tag, const float *number, int64_t n,
+                               struct tr_err *err)
 {
     struct tr_stage_parts *p = ctx;
     struct tr_stage_asked *a = &p->asked[tag - 1];
     a->open = false;
     return tr_stage_told(p->plan, a->judge, a->step, a->first, a->count, number, n, err);
-}
-
-struct tr_course_judges tr_stage_judges(struct tr_stage_parts *p)
-{
-    return (struct tr_course_judges){.told = told,
-                                     .ctx = p,
-                                     .reference = &p->reference,
-                                     .replicas =
-                                         p->roles.role[TR_ROLE_REFERENCE].replicas};
 }
 
 static enum tr_status new_ask(struct tr_stage_parts *p, int64_t *at, struct tr_err *err)
@@ -93,14 +83,13 @@ enum tr_status tr_stage_judge(struct tr_stage_parts *p, struct tr_err *err)
 {
     if (!has_judges(p)) return TR_OK;
     int64_t step = tr_stage_progress(p->plan).step;
-    int64_t ahead = p->staff ? steps_ahead : 0;
     enum tr_status st = TR_OK;
     if (!p->on_its_way) {
         size_t n = (size_t)tr_examples_count(p->examples);
         p->on_its_way = calloc(n, sizeof *p->on_its_way);
         if (!p->on_its_way) return tr_err_set(err, TR_NOMEM, "%zu examples", n);
     }
-    for (int64_t s = step; s <= step + ahead && st == TR_OK; s++)
+    for (int64_t s = step; s <= step + steps_ahead && st == TR_OK; s++)
         st = ask_reference(p, s, err);
     if (st == TR_OK) st = ask_policy(p, step, err);
     while (st == TR_OK && tr_stage_width(p->plan, step) > 0 && !tr_stage_ready(p->plan))

@@ -1,15 +1,13 @@
-/* Who learns: a learner in this process, or `troupe role policy` in one of its own. Both are
- * opened with the same words, and taught through the same units (actors/course.h). */
+/* The processes of a run: `troupe role policy`, which learns, and kto's references. They are started,
+ * watched and asked as those of PPO are (actors/course.h). */
 #include <stdio.h>
 #include <string.h>
 
-#include "actors/checkpoint.h"
 #include "core/base/clock.h"
 #include "core/base/file.h"
 #include "core/model/memory.h"
+#include "launch/company_status.h"
 #include "launch/stage_parts.h"
-#include "launch/version.h"
-#include "proto/wire.h"
 
 static const double join_seconds = 600; /* reading a large model takes its time */
 
@@ -34,7 +32,7 @@ static enum tr_status choose_recompute(const struct tr_stage_parts *p,
     tr_log_info(p->watch->log, "memory: %s, %.1f GiB available%s", text,
                 (double)there / 1073741824.0,
                 start->recompute ? ", activations recomputed" : "");
-    return st;
+    return tr_memory_check(&need, there, err);
 }
 
 /* The peer's estimate: 6 operations a token and parameter outside the embedding. */
@@ -46,40 +44,25 @@ static double flos_per_token(const struct tr_params *params)
     return 6.0 * (double)(n - tr_param_elements(tr_params_outer(params)->embed));
 }
 
-/* ---- here ---- */
+/* ---- command lines ---- */
 
-static enum tr_status open_here(struct tr_stage_parts *p,
-                                const struct tr_learner_start *start,
-                                const char *checkpoint, struct tr_err *err)
+/* What a learner that fell goes on from: the newest folder of this run, or what the run began with. */
+static void find_newest(struct tr_stage_parts *p)
 {
-    enum tr_status st = tr_learner_open(p->ex, start, &p->learner, err);
-    if (st == TR_OK && checkpoint[0]) {
-        st = tr_checkpoint_read(p->learner, checkpoint, err);
-        if (st != TR_OK) return tr_err_wrap(err, st, "resume");
+    struct tr_journal_snapshot s;
+    for (int64_t back = 0;
+         tr_journal_snapshot(p->journal, TR_ROLE_POLICY, back, &s, NULL) == TR_OK &&
+         s.step > p->first_step;
+         back++) {
+        if (!tr_path_is_dir(s.folder)) continue;
+        snprintf(p->newest, sizeof p->newest, "%s", s.folder);
+        return;
     }
-    if (st != TR_OK) return st;
-    struct tr_course_judges judges = tr_stage_judges(p);
-    if (p->o->stage == TR_KTO && start->from_scratch && !p->o->ppo.ref_model)
-        return tr_err_set(err, TR_BADARG,
-                          "train_from_scratch: kto needs a reference: set ref_model");
-    const char *other = p->roles.role[TR_ROLE_REFERENCE].model;
-    p->reference =
-        (struct tr_role_start){.ex = p->ex,
-                               .folder = other                 ? other
-                                         : p->o->ppo.ref_model ? p->o->ppo.ref_model
-                                                               : start->model,
-                               .bf16 = start->bf16,
-                               .max_tokens = start->max_tokens};
-    return tr_course_open_here(p->learner, start->model,
-                               p->o->stage == TR_KTO ? &judges : NULL, &p->course, err);
 }
-
-/* ---- in processes of their own ---- */
 
 static void add_learner(struct tr_stage_parts *p, struct tr_words *w)
 {
     const struct tr_learner_start *start = &p->start;
-    int64_t step = 0;
     tr_words_add(w, "--model", start->model);
     tr_words_number(w, "--threads", tr_team_threads(p->ex->team));
     tr_words_number(w, "--max-tokens", start->max_tokens);
@@ -88,19 +71,23 @@ static void add_learner(struct tr_stage_parts *p, struct tr_words *w)
     if (!start->lm_head) tr_words_add(w, "--no-lm-head", NULL);
     if (start->value_head) tr_words_add(w, "--value-head", NULL);
     if (start->recompute) tr_words_add(w, "--recompute", NULL);
-    if (p->restarted &&
-        tr_stage_newest(p, p->newest, sizeof p->newest, &step, NULL) != TR_OK)
-        p->newest[0] = 0;
+    if (p->restarted) find_newest(p);
     if (p->newest[0]) tr_words_add(w, "--checkpoint", p->newest);
     p->restarted = true;
 }
 
+static const char *reference_model(const struct tr_stage_parts *p)
+{
+    const char *named = p->roles.role[TR_ROLE_REFERENCE].model;
+    if (!named) named = p->o->ppo.ref_model;
+    return named ? named : p->start.model;
+}
+
 static void add_reference(struct tr_stage_parts *p, struct tr_words *w)
 {
-    const struct tr_role_wish *wish = &p->roles.role[TR_ROLE_REFERENCE];
-    const char *other = wish->model ? wish->model : p->o->ppo.ref_model;
-    tr_words_add(w, "--model", other ? other : p->start.model);
-    tr_words_number(w, "--threads", wish->threads);
+    int64_t threads = p->roles.role[TR_ROLE_REFERENCE].threads;
+    tr_words_add(w, "--model", reference_model(p));
+    tr_words_number(w, "--threads", threads > 0 ? threads : tr_team_threads(p->ex->team));
     tr_words_number(w, "--max-tokens", p->start.max_tokens);
 }
 
@@ -124,66 +111,109 @@ static enum tr_status words(void *self, const struct tr_member *m, struct tr_wor
     return TR_OK;
 }
 
-static enum tr_status tend(void *ctx, struct tr_err *err)
+/* ---- journal, address, processes ---- */
+
+static void fell(void *self, const struct tr_member *m, int64_t times)
 {
-    struct tr_stage_parts *p = ctx;
-    return tr_staff_tend(p->staff, tr_clock_seconds(), err);
+    struct tr_stage_parts *p = self;
+    char text[64];
+    snprintf(text, sizeof text, "%lld times now", (long long)times);
+    (void)tr_journal_event(p->journal, tr_role_name(m->role), m->name, "fell", text,
+                           NULL);
 }
 
-static enum tr_status open_journal(struct tr_stage_parts *p, struct tr_err *err)
+static bool answered(void *self, const struct tr_member *m, double since)
 {
-    char path[TR_PLACE_BYTES];
-    struct tr_journal_meta fresh = {.run = "stage", .seed = p->start.seed};
-    snprintf(fresh.version, sizeof fresh.version, "%s", TR_VERSION);
-    enum tr_status st = tr_path_join(path, sizeof path, p->o->output.dir, "run.db", err);
-    if (st == TR_OK) st = tr_journal_open(path, NULL, &fresh, &p->journal, err);
-    if (st == TR_OK) p->memo = tr_journal_memo(p->journal);
-    return st;
+    const struct tr_stage_parts *p = self;
+    return tr_core_answered(tr_course_core(p->course), m->role, m->name, since);
 }
 
-static enum tr_status listen_for(struct tr_stage_parts *p, struct tr_err *err)
+/* Of several references the others do the same. */
+static enum tr_status lost(void *self, const struct tr_member *m, enum tr_status st,
+                           struct tr_err *err)
 {
-    struct tr_course_judges judges = tr_stage_judges(p);
-    struct tr_keys keys = {.n = 0};
-    enum tr_status st = TR_OK;
-    judges.reference = NULL;
-    if (p->roles.keys) st = tr_keys_open(p->roles.keys, TR_KEY_SERVER, &keys, err);
-    struct tr_course_served s = {.address = p->roles.listen,
-                                 .keys = p->roles.keys ? &keys : NULL,
-                                 .join_seconds = join_seconds,
-                                 .memo = &p->memo,
-                                 .log = p->watch->log};
-    if (st == TR_OK)
-        st = tr_course_open_served(&s, p->o->stage == TR_KTO ? &judges : NULL, p->address,
-                                   &p->course, err);
-    tr_keys_close(&keys);
-    return st;
-}
-
-static enum tr_status open_served(struct tr_stage_parts *p, const char *checkpoint,
-                                  struct tr_err *err)
-{
-    enum tr_status st =
-        tr_path_join(p->logs, sizeof p->logs, p->o->output.dir, "logs", err);
-    snprintf(p->newest, sizeof p->newest, "%s", checkpoint);
-    struct tr_staff_settings staff = {
-        .logs = p->logs, .log = p->watch->log, .words = words, .self = p};
-    if (st == TR_OK) st = tr_dir_make(p->logs, err);
-    if (st == TR_OK) st = open_journal(p, err);
-    if (st == TR_OK) st = listen_for(p, err);
-    if (st == TR_OK) st = tr_staff_create(&staff, &p->staff, err);
-    if (st == TR_OK) st = tr_staff_add(p->staff, TR_ROLE_POLICY, "", 1, err);
-    if (st == TR_OK && p->o->stage == TR_KTO)
-        st = tr_staff_add(p->staff, TR_ROLE_REFERENCE, "",
-                          p->roles.role[TR_ROLE_REFERENCE].replicas, err);
-    if (st != TR_OK) return st;
-    tr_course_watch(p->course, tend, p);
-    tr_log_info(p->watch->log, "listening on %s; what the roles say is in %s", p->address,
-                p->logs);
+    struct tr_stage_parts *p = self;
+    struct tr_core *core = tr_course_core(p->course);
+    int64_t left = tr_company_others(core, m);
+    (void)tr_journal_event(p->journal, tr_role_name(m->role), m->name, "lost", err->text,
+                           NULL);
+    if (st == TR_BADARG || left == 0) return st;
+    tr_core_expect(core, tr_core_post(core, m->role, m->slot), left);
+    tr_log_warn(p->watch->log, "%s; %lld of its kind go on without it", err->text,
+                (long long)left);
     return TR_OK;
 }
 
-/* ---- either ---- */
+static enum tr_status tend(void *ctx, struct tr_err *err)
+{
+    struct tr_stage_parts *p = ctx;
+    enum tr_status st = tr_staff_tend(p->staff, tr_clock_seconds(), err);
+    return st == TR_OK ? tr_stage_hear_stop(p, err) : st;
+}
+
+/* The checkpoint is what a run goes on from: the journal follows it. */
+static enum tr_status open_journal(struct tr_stage_parts *p, struct tr_err *err)
+{
+    enum tr_status st = tr_home_journal(p->o, p->identity.stage, &p->journal, err);
+    if (st != TR_OK) return st;
+    struct tr_journal_meta meta = tr_journal_meta(p->journal);
+    memcpy(p->run, meta.run, sizeof p->run);
+    p->memo = tr_journal_memo(p->journal);
+    return tr_journal_go_back(p->journal, tr_stage_progress(p->plan).step, err);
+}
+
+static int64_t references(const struct tr_stage_parts *p)
+{
+    return p->o->stage == TR_KTO ? p->roles.role[TR_ROLE_REFERENCE].replicas : 0;
+}
+
+static enum tr_status open_course(struct tr_stage_parts *p, struct tr_err *err)
+{
+    const struct tr_course_settings s = {.run = p->run,
+                                         .wire = p->wire,
+                                         .join_seconds = join_seconds,
+                                         .references = references(p),
+                                         .memo = &p->memo,
+                                         .log = p->watch->log};
+    const struct tr_course_owner owner = {
+        .ctx = p, .tend = tend, .told = tr_stage_judged, .ask = tr_stage_answer};
+    return tr_course_open(&s, &owner, &p->course, err);
+}
+
+static enum tr_status start_staff(struct tr_stage_parts *p, struct tr_err *err)
+{
+    enum tr_status st =
+        tr_path_join(p->logs, sizeof p->logs, p->o->output.dir, "logs", err);
+    const struct tr_staff_settings s = {.logs = p->logs,
+                                        .log = p->watch->log,
+                                        .words = words,
+                                        .fell = fell,
+                                        .answered = answered,
+                                        .lost = lost,
+                                        .self = p};
+    if (st == TR_OK) st = tr_staff_create(&s, &p->staff, err);
+    if (st == TR_OK) st = tr_staff_add(p->staff, TR_ROLE_POLICY, "", 1, err);
+    if (st == TR_OK)
+        st = tr_staff_add(p->staff, TR_ROLE_REFERENCE, "", references(p), err);
+    return st;
+}
+
+/* ---- what can be told before anything is started ---- */
+
+static enum tr_status check_reference(const struct tr_stage_parts *p, struct tr_err *err)
+{
+    struct tr_arch arch;
+    const char *model = reference_model(p);
+    if (p->o->stage != TR_KTO) return TR_OK;
+    if (p->start.from_scratch && strcmp(model, p->start.model) == 0)
+        return tr_err_set(err, TR_BADARG,
+                          "train_from_scratch: kto needs a reference: set ref_model");
+    if (!tr_path_is_dir(model))
+        return tr_err_set(err, TR_BADARG,
+                          "ref_model: %s: no such folder; models are local folders",
+                          model);
+    return tr_arch_load(model, &arch, NULL, err);
+}
 
 static enum tr_status estimate_flos(struct tr_stage_parts *p, const struct tr_arch *arch,
                                     const struct tr_learner_start *start,
@@ -222,20 +252,23 @@ enum tr_status tr_stage_open_learner(struct tr_stage_parts *p, const char *check
     if (st == TR_OK) st = estimate_flos(p, &arch, &start, err);
     if (st != TR_OK) return st;
     p->start = start;
+    snprintf(p->newest, sizeof p->newest, "%s", checkpoint);
     st = tr_roles_read(p->o->roles, "roles", NULL, &p->roles, err);
-    if (st != TR_OK) return st;
-    return json_object_get(p->o->roles, "policy") ||
-                   json_object_get(p->o->roles, "reference")
-               ? open_served(p, checkpoint, err)
-               : open_here(p, &start, checkpoint, err);
+    if (st == TR_OK) st = check_reference(p, err);
+    if (st == TR_OK) st = open_journal(p, err);
+    if (st == TR_OK)
+        st = tr_home_listen(p->o->output.dir, &p->roles, p->run, p->watch->log,
+                            p->address, &p->wire, err);
+    if (st == TR_OK) st = open_course(p, err);
+    return st == TR_OK ? start_staff(p, err) : st;
 }
 
-void tr_stage_close_learner(struct tr_stage_parts *p)
+void tr_stage_close_learner(struct tr_stage_parts *p, bool ended_well)
 {
     if (p->staff) tr_staff_rest(p->staff);
     tr_course_close(p->course);
-    tr_staff_destroy(p->staff, 10);
+    tr_staff_destroy(p->staff, ended_well ? 10 : 0);
+    tr_wire_close(p->wire);
     tr_journal_close(p->journal);
-    tr_learner_close(p->learner);
     tr_stage_close_judges(p);
 }

@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "actors/checkpoint.h"
 #include "core/base/clock.h"
@@ -138,21 +137,6 @@ static bool begins_anew(const struct tr_stage_parts *p)
     return p->o->output.overwrite && !p->o->output.resume && !p->o->output.resume_last;
 }
 
-/* A run that begins anew leaves nothing of an older one that it could be mistaken for. */
-static enum tr_status remove_old(const struct tr_stage_parts *p, struct tr_err *err)
-{
-    static const char *const file[] = {"run.db", "run.db-wal"};
-    char path[1024];
-    enum tr_status st =
-        tr_path_join(path, sizeof path, p->o->output.dir, "snapshot", err);
-    if (st == TR_OK) st = tr_dir_remove(path, err);
-    for (size_t i = 0; i < 2 && st == TR_OK; i++) {
-        st = tr_path_join(path, sizeof path, p->o->output.dir, file[i], err);
-        if (st == TR_OK) (void)unlink(path);
-    }
-    return st;
-}
-
 enum tr_status tr_stage_open(struct tr_stage_parts *p, struct tr_err *err)
 {
     char path[1024];
@@ -168,22 +152,23 @@ enum tr_status tr_stage_open(struct tr_stage_parts *p, struct tr_err *err)
     if (st == TR_OK) st = load_examples(p, err);
     if (st == TR_OK) st = make_plan(p, err);
     if (st == TR_OK && path[0]) st = resume(p, path, err);
-    if (st == TR_OK && begins_anew(p)) st = remove_old(p, err);
+    if (st != TR_OK) return st;
+    p->first_step = tr_stage_progress(p->plan).step;
+    p->tokens_before = tr_stage_progress(p->plan).tokens;
+    st = tr_dir_make(p->o->output.dir, err);
+    if (st == TR_OK && begins_anew(p)) st = tr_home_clear(p->o->output.dir, err);
     if (st == TR_OK) st = tr_stage_open_learner(p, path, err);
-    if (st == TR_OK) st = tr_dir_make(p->o->output.dir, err);
     if (st == TR_OK) st = tr_checkpoint_prune(p->o->output.dir, -1, -1, err);
     if (st == TR_OK)
         st = tr_trainer_log_trim(p->o->output.dir, tr_stage_progress(p->plan).step, err);
-    if (st != TR_OK) return st;
+    if (st == TR_OK) st = tr_course_wait(p->course, err);
     p->started = p->snapshot_at = tr_clock_seconds();
-    p->first_step = tr_stage_progress(p->plan).step;
-    p->tokens_before = tr_stage_progress(p->plan).tokens;
-    return TR_OK;
+    return st;
 }
 
-void tr_stage_close(struct tr_stage_parts *p)
+void tr_stage_close(struct tr_stage_parts *p, bool ended_well)
 {
-    tr_stage_close_learner(p);
+    tr_stage_close_learner(p, ended_well);
     tr_stage_destroy(p->plan);
     tr_examples_destroy(p->examples);
     tr_tokenizer_close(p->tokenizer);

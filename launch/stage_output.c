@@ -11,7 +11,7 @@
 #include "launch/stage_parts.h"
 #include "launch/version.h"
 
-enum { TR_PATH = 1024 };
+enum { TR_PATH = 1024, KEPT = 2 /* snapshots */ };
 
 /* Everything that a run goes on from, as BASE/checkpoint-STEP: written aside, then renamed. */
 static enum tr_status save_state(struct tr_stage_parts *p, const char *base,
@@ -29,11 +29,16 @@ static enum tr_status save_state(struct tr_stage_parts *p, const char *base,
     if (st == TR_OK) st = tr_trainer_state_write(part, &state, err);
     if (st == TR_OK) st = tr_checkpoint_publish(base, step, err);
     p->snapshot_at = tr_clock_seconds();
-    if (st != TR_OK || !p->journal || !optimiser) return st;
+    if (st != TR_OK || !optimiser) return st;
     struct tr_journal_snapshot row = {
         .role = TR_ROLE_POLICY, .step = step, .lineage = lineage};
     st = tr_checkpoint_name(base, step, false, row.folder, sizeof row.folder, err);
-    return st == TR_OK ? tr_journal_note_snapshot(p->journal, &row, err) : st;
+    if (st == TR_OK) st = tr_journal_note_snapshot(p->journal, &row, err);
+    struct tr_journal_snapshot gone;
+    while (st == TR_OK &&
+           tr_journal_prune(p->journal, TR_ROLE_POLICY, KEPT, &gone, NULL) == TR_OK) {
+    }
+    return st;
 }
 
 static enum tr_status snapshot_base(const struct tr_stage_parts *p, char *base,
@@ -53,19 +58,13 @@ enum tr_status tr_stage_checkpoint(struct tr_stage_parts *p, struct tr_err *err)
 
 enum tr_status tr_stage_snapshot(struct tr_stage_parts *p, struct tr_err *err)
 {
-    enum { KEPT = 2 };
     char base[TR_PATH];
     double every = p->o->ppo.snapshot_seconds;
     if (every <= 0 || tr_clock_seconds() < p->snapshot_at + every) return TR_OK;
     int64_t step = tr_stage_progress(p->plan).step;
     enum tr_status st = snapshot_base(p, base, err);
     if (st == TR_OK) st = save_state(p, base, true, err);
-    if (st == TR_OK) st = tr_checkpoint_prune(base, KEPT, step, err);
-    struct tr_journal_snapshot gone;
-    while (st == TR_OK && p->journal &&
-           tr_journal_prune(p->journal, TR_ROLE_POLICY, KEPT, &gone, NULL) == TR_OK) {
-    }
-    return st;
+    return st == TR_OK ? tr_checkpoint_prune(base, KEPT, step, err) : st;
 }
 
 enum tr_status tr_stage_newest(const struct tr_stage_parts *p, char *path, size_t size,

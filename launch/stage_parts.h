@@ -7,6 +7,7 @@
 #include "actors/learner.h"
 #include "core/watch/progress.h"
 #include "core/watch/trainer_state.h"
+#include "launch/home.h"
 #include "launch/roles.h"
 #include "launch/staff.h"
 #include "launch/stage_run.h"
@@ -24,20 +25,20 @@ struct tr_stage_parts {
     struct tr_tokenizer *tokenizer;     /* owns, as all below */
     struct tr_examples *examples;
     struct tr_stage_plan *plan;
-    struct tr_learner *learner;    /* here, or NULL when it has a process of its own: */
-    struct tr_learner_start start; /* how it starts, there or here */
+    struct tr_learner_start start; /* how the learner starts, in its own process */
     struct tr_roles roles;
     struct tr_staff *staff;
     struct tr_journal *journal;
     struct tr_memo memo;
-    char address[TR_PLACE_BYTES], logs[TR_PLACE_BYTES], newest[TR_PLACE_BYTES];
-    struct tr_course *course;       /* how either is reached */
-    struct tr_role_start reference; /* kto: here */
-    struct tr_stage_asked *asked;   /* kto: what judges were asked and have not said */
+    struct tr_wire *wire;
+    char run[72], address[TR_ADDRESS_BYTES], logs[TR_PLACE_BYTES], newest[TR_PLACE_BYTES];
+    struct tr_course *course;     /* how the processes are reached */
+    struct tr_stage_asked *asked; /* kto: what judges were asked and have not said */
     int64_t asks, ask_room;
-    bool *on_its_way;   /* kto: [examples], the reference was asked of it */
-    double snapshot_at; /* clock */
-    bool restarted;     /* the learner's process was started before */
+    bool *on_its_way;             /* kto: [examples], the reference was asked of it */
+    double snapshot_at, noted_at; /* clock */
+    bool restarted;               /* the learner's process was started before */
+    bool stopping;                /* a first signal came */
     json_t *history;
     struct tr_run_identity identity;
     struct tr_progress_line line;
@@ -53,13 +54,30 @@ struct tr_stage_parts {
 
 /* Opens all of it, and goes on from a checkpoint where the options ask for that. */
 enum tr_status tr_stage_open(struct tr_stage_parts *p, struct tr_err *err);
-void tr_stage_close(struct tr_stage_parts *p);
+void tr_stage_close(struct tr_stage_parts *p, bool ended_well);
 
-/* The learner, with the state of `checkpoint` ("" for none): in this process or, where `roles:`
- * names the policy, in one of its own (stage_learner.c). */
+/* stage_learner.c: journal and address, then the processes: the learner, with the state of `checkpoint`
+ * ("" for none), and kto's references. */
 enum tr_status tr_stage_open_learner(struct tr_stage_parts *p, const char *checkpoint,
                                      struct tr_err *err);
-void tr_stage_close_learner(struct tr_stage_parts *p);
+/* ended_well: they were told to go, and are given time to. */
+void tr_stage_close_learner(struct tr_stage_parts *p, bool ended_well);
+
+/* stage_watch.c: the journal's row of the step that was done last. */
+enum tr_status tr_stage_note_step(struct tr_stage_parts *p,
+                                  const struct tr_learn_task *task,
+                                  const struct tr_learn_result *result,
+                                  struct tr_err *err);
+/* Who is there and what was counted; for the file, where nobody can be asked any more. */
+enum tr_status tr_stage_note_company(struct tr_stage_parts *p, struct tr_err *err);
+/* For the course: what people ask. */
+enum tr_status tr_stage_answer(void *ctx, struct tr_core *core, const char *what,
+                               const char *argument, struct tr_buf *reply,
+                               struct tr_err *err);
+/* TR_GONE once a second signal has come. */
+enum tr_status tr_stage_hear_stop(struct tr_stage_parts *p, struct tr_err *err);
+/* How far, how fast. loss: what to say of it. */
+struct tr_progress_facts tr_stage_facts(const struct tr_stage_parts *p, double loss);
 
 /* The state as it is now, for trainer_state.json; borrows history. */
 struct tr_trainer_state tr_stage_state(const struct tr_stage_parts *p);
@@ -68,7 +86,9 @@ struct tr_trainer_state tr_stage_state(const struct tr_stage_parts *p);
  * until the next task is ready. Nothing for other stages. */
 enum tr_status tr_stage_judge(struct tr_stage_parts *p, struct tr_err *err);
 void tr_stage_close_judges(struct tr_stage_parts *p);
-struct tr_course_judges tr_stage_judges(struct tr_stage_parts *p);
+/* For the course: the numbers of one ask. */
+enum tr_status tr_stage_judged(void *ctx, int64_t tag, const float *number, int64_t n,
+                               struct tr_err *err);
 
 /* The newest folder that a run can go on from: a checkpoint, or a snapshot between two of them. "" when
  * there is none. */

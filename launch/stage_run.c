@@ -1,6 +1,5 @@
 #include "launch/stage_run.h"
 
-#include <poll.h>
 #include <string.h>
 
 #include "core/base/clock.h"
@@ -45,7 +44,7 @@ static double seconds_left(const struct tr_stage_parts *p)
     return done ? (tr_clock_seconds() - p->started) * (double)left / (double)done : 0;
 }
 
-static struct tr_progress_facts facts_of(const struct tr_stage_parts *p, double loss)
+struct tr_progress_facts tr_stage_facts(const struct tr_stage_parts *p, double loss)
 {
     struct tr_stage_progress progress = tr_stage_progress(p->plan);
     double seconds = tr_clock_seconds() - p->started;
@@ -84,7 +83,7 @@ static enum tr_status log_entry(struct tr_stage_parts *p,
         .remaining = seconds_left(p),
         .skipped = progress.skipped,
     };
-    struct tr_progress_facts facts = facts_of(p, e.loss);
+    struct tr_progress_facts facts = tr_stage_facts(p, e.loss);
     tr_progress_line_entry(&p->line, &facts);
     p->window_loss = 0;
     p->window_steps = 0;
@@ -127,21 +126,17 @@ static enum tr_status do_step(struct tr_stage_parts *p, const struct tr_learn_ta
         if (p->o->stage == TR_KTO)
             tr_kto_window_add(&p->kto, &result, task->seq.groups ? task->seq.groups : 1);
     }
-    struct tr_progress_facts facts = facts_of(p, result.loss);
+    struct tr_progress_facts facts = tr_stage_facts(p, result.loss);
     tr_progress_line_step(&p->line, &facts);
     int64_t step = facts.step;
-    if (due(step, p->log_every) || (step == 1 && p->o->output.logging_first))
+    st = tr_stage_note_step(p, task, &result, err);
+    if (st == TR_OK &&
+        (due(step, p->log_every) || (step == 1 && p->o->output.logging_first)))
         st = log_entry(p, task, &result, err);
     bool last = step == facts.total && p->o->output.save_strategy == TR_SAVE_STEPS;
     if (st != TR_OK) return st;
     if (due(step, p->save_every) || last) return tr_stage_checkpoint(p, err);
     return tr_stage_snapshot(p, err);
-}
-
-static bool stop_asked(const struct tr_stage_watch *watch)
-{
-    struct pollfd fd = {.fd = watch->stop_fd, .events = POLLIN};
-    return watch->stop_fd >= 0 && poll(&fd, 1, 0) == 1;
 }
 
 static enum tr_status loop(struct tr_stage_parts *p, enum tr_stage_end *end,
@@ -160,11 +155,12 @@ static enum tr_status loop(struct tr_stage_parts *p, enum tr_stage_end *end,
             break;
         }
         bool left = tr_stage_progress(p->plan).step < tr_stage_steps(p->plan)->total;
-        if (st == TR_OK && left && stop_asked(p->watch)) {
+        st = tr_stage_hear_stop(p, err);
+        if (st == TR_OK && left && p->stopping) {
             *end = TR_STAGE_STOPPED;
             st = tr_stage_checkpoint(p, err);
-            break;
         }
+        if (st != TR_OK || *end == TR_STAGE_STOPPED) break;
     }
     tr_progress_line_break(&p->line);
     return st;
@@ -181,6 +177,7 @@ static enum tr_status conclude(struct tr_stage_parts *p, struct tr_stage_outcome
     enum tr_status st =
         tr_course_save(p->course, NULL, false, &out->weights, &out->state, err);
     if (st == TR_OK && out->end == TR_STAGE_DONE) st = tr_stage_finish(p, out, err);
+    if (st == TR_OK) st = tr_stage_note_company(p, err);
     if (st == TR_OK) tr_stage_draw(p);
     return st == TR_OK ? tr_stage_manifest(p, out, err) : st;
 }
@@ -195,6 +192,6 @@ enum tr_status tr_stage_run(const struct tr_options *o, const struct tr_exec *ex
     if (st == TR_OK) st = tr_stage_manifest(&p, NULL, err);
     if (st == TR_OK) st = loop(&p, &outcome->end, err);
     if (st == TR_OK) st = conclude(&p, outcome, err);
-    tr_stage_close(&p);
+    tr_stage_close(&p, st == TR_OK);
     return st;
 }

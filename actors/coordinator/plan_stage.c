@@ -50,10 +50,22 @@ static bool finished(const void *self)
     return p->closed;
 }
 
+static enum tr_status ask_owner(void *self, struct tr_core *core, const char *what,
+                                const char *argument, struct tr_buf *reply,
+                                struct tr_err *err)
+{
+    struct tr_plan_stage *p = self;
+    if (p->ask) return p->ask(p->ctx, core, what, argument, reply, err);
+    return tr_err_set(err, TR_BADARG, "this run answers no questions");
+}
+
 struct tr_planner tr_plan_stage_planner(struct tr_plan_stage *p)
 {
-    return (struct tr_planner){
-        .self = p, .start = start, .answer = answer, .finished = finished};
+    return (struct tr_planner){.self = p,
+                               .start = start,
+                               .answer = answer,
+                               .finished = finished,
+                               .ask = ask_owner};
 }
 
 static enum tr_status ask(struct tr_plan_stage *p, struct tr_core *core,

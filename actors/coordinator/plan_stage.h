@@ -20,6 +20,9 @@ struct tr_plan_stage {
     /* Set by the owner: the numbers that answer the judging unit of this tag. */
     enum tr_status (*told)(void *ctx, int64_t tag, const float *number, int64_t n,
                            struct tr_err *err);
+    /* A person asks (core.h). Or NULL. */
+    enum tr_status (*ask)(void *ctx, struct tr_core *core, const char *what,
+                          const char *argument, struct tr_buf *reply, struct tr_err *err);
     void *ctx;
     bool started;           /* the learner is there */
     bool answered;          /* nothing is open */

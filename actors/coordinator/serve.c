@@ -22,9 +22,9 @@ static void mark_peer(struct tr_wire *wire, const struct tr_core_action *a,
         tr_wire_keep(wire, a->peer);
 }
 
-/* Does what the core wants done. A peer that cannot be reached is lost to the core. */
-static enum tr_status act(struct tr_core *core, struct tr_wire *wire,
-                          const struct tr_log *log, struct tr_err *err)
+/* A peer that cannot be reached is lost to the core. */
+enum tr_status tr_serve_say(struct tr_core *core, struct tr_wire *wire,
+                            const struct tr_log *log, struct tr_err *err)
 {
     struct tr_core_action a;
     enum tr_status st = tr_core_flush(core, err);
@@ -66,7 +66,7 @@ enum tr_status tr_serve_turn(struct tr_core *core, struct tr_wire *wire,
                              const struct tr_log *log, struct tr_err *err)
 {
     enum tr_status st =
-        act(core, wire, log, err); /* what was asked for since the last turn */
+        tr_serve_say(core, wire, log, err); /* what was asked for since the last turn */
     if (st != TR_OK) return st;
     st = hear_one(core, wire, wait_seconds, err);
     if (st == TR_AGAIN) st = tr_core_tick(core, tr_clock_seconds(), err);
@@ -76,7 +76,7 @@ enum tr_status tr_serve_turn(struct tr_core *core, struct tr_wire *wire,
          i++)
         st = hear_one(core, wire, 0, err);
     if (st == TR_AGAIN) st = TR_OK;
-    return st == TR_OK ? act(core, wire, log, err) : st;
+    return st == TR_OK ? tr_serve_say(core, wire, log, err) : st;
 }
 
 static bool asked_to_stop(int fd)

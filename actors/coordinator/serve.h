@@ -6,6 +6,10 @@
 #include "core/base/log.h"
 #include "proto/wire.h"
 
+/* Does what the core wants done, without waiting for anything. */
+enum tr_status tr_serve_say(struct tr_core *core, struct tr_wire *wire,
+                            const struct tr_log *log, struct tr_err *err);
+
 /* Waits a moment for a message, tells the core of it or of the time, and does what it wants. */
 enum tr_status tr_serve_turn(struct tr_core *core, struct tr_wire *wire,
                              const struct tr_log *log, struct tr_err *err);

@@ -11,7 +11,9 @@
 
 #include <cmocka.h>
 
+#include "actors/coordinator/journal.h"
 #include "core/base/file.h"
+#include "launch/cli/role.h"
 #include "launch/stage_run.h"
 #include "tests/unit/scratch.h"
 
@@ -415,6 +417,31 @@ static void folders_in_use_are_not_written_over(void **state)
     scratch_remove(empty);
 }
 
+/* A journal belongs to the stage that wrote it. */
+static void a_run_of_another_stage_is_not_mixed_in(void **state)
+{
+    (void)state;
+    static const char *const more[] = {"stage", "sft", NULL};
+    static const char *const over[] = {"stage", "sft", "overwrite_output_dir", "true",
+                                       NULL};
+    char dir[SCRATCH_ROOM], path[SCRATCH_ROOM];
+    const struct tr_journal_meta ppo = {.run = "other", .stage = "ppo"};
+    struct tr_journal *j = NULL;
+    struct trial t;
+    scratch_make(dir);
+    scratch_path(path, dir, "run.db");
+    assert_int_equal(tr_journal_open(path, NULL, &ppo, &j, NULL), TR_OK);
+    tr_journal_close(j);
+    run(&t, dir, -1, more);
+    assert_int_equal(t.st, TR_BADARG);
+    assert_non_null(strstr(t.err.text, "holds a run of stage ppo"));
+    run_well(&t, dir, -1, over);
+    assert_int_equal(tr_journal_look(path, &j, NULL), TR_OK);
+    assert_string_equal(tr_journal_meta(j).stage, "sft");
+    tr_journal_close(j);
+    scratch_remove(dir);
+}
+
 static void checkpoints_of_another_run_are_refused_by_name(void **state)
 {
     (void)state;
@@ -479,8 +506,10 @@ static void a_picture_that_fails_is_a_line_of_the_log(void **state)
     scratch_remove(bad);
 }
 
-int main(void)
+/* A run executes this very program for its roles (launch/child.h). */
+int main(int argc, char **argv)
 {
+    if (argc > 1 && strcmp(argv[1], "role") == 0) return tr_cli_role(argc - 1, argv + 1);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_run_leaves_what_the_peer_s_tools_read),
         cmocka_unit_test(a_stopped_run_goes_on_to_the_bit),
@@ -488,6 +517,7 @@ int main(void)
         cmocka_unit_test(kto_s_reference_can_be_named),
         cmocka_unit_test(ten_steps_in_a_row_that_are_not_finite_stop_the_run),
         cmocka_unit_test(folders_in_use_are_not_written_over),
+        cmocka_unit_test(a_run_of_another_stage_is_not_mixed_in),
         cmocka_unit_test(checkpoints_of_another_run_are_refused_by_name),
         cmocka_unit_test(a_picture_that_fails_is_a_line_of_the_log),
     };

@@ -1,4 +1,5 @@
 /* Learn units: asked twice they are done once, and only in their order. */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,6 +12,7 @@
 
 #include "actors/course.h"
 #include "actors/trainee.h"
+#include "actors/worker.h"
 #include "core/base/file.h"
 #include "tests/unit/learning.h"
 #include "tests/unit/scratch.h"
@@ -22,6 +24,18 @@ struct taught {
     struct tr_exec ex;
     struct tr_learner *learner;
     struct tr_trainee *trainee;
+};
+
+struct served { /* a course, and the learner that joined it */
+    struct tr_log log;
+    char address[TR_ADDRESS_BYTES];
+    struct tr_wire *wire;
+    struct tr_course *course;
+    struct tr_actor *actor;
+    struct tr_worker worker;
+    pthread_t thread;
+    enum tr_status st;
+    struct tr_err err;
 };
 
 static void open_taught_in(struct taught *t, const char *dir)
@@ -102,17 +116,53 @@ static void a_unit_is_learnt_once_and_in_its_order(void **state)
     close_taught(&t);
 }
 
+/* A role of a process of its own, but that it is a thread. */
+static void *teach(void *worker)
+{
+    struct served *s = worker;
+    s->st = tr_worker_run(&s->worker, s->actor, &s->log, &s->err);
+    return NULL;
+}
+
+static void open_served(struct served *s, const struct tr_exec *ex,
+                        struct tr_learner *learner)
+{
+    struct tr_role_start start = {.ex = ex, .learner = learner};
+    struct tr_course_owner owner = {.ctx = NULL};
+    s->log = (struct tr_log){.name = "test", .fd = -1, .level = TR_LOG_QUIET};
+    assert_int_equal(
+        tr_wire_listen("tcp://127.0.0.1:0", NULL, s->address, &s->wire, NULL), TR_OK);
+    const struct tr_course_settings set = {
+        .run = "test", .wire = s->wire, .join_seconds = 60, .log = &s->log};
+    assert_int_equal(tr_course_open(&set, &owner, &s->course, NULL), TR_OK);
+    assert_int_equal(tr_actor_open(TR_ROLE_POLICY, &start, &s->actor, NULL), TR_OK);
+    s->worker = (struct tr_worker){
+        .address = s->address, .instance = "policy-1", .join_seconds = 60, .stop_fd = -1};
+    assert_int_equal(pthread_create(&s->thread, NULL, teach, s), 0);
+}
+
+/* It is told to go. */
+static void close_served(struct served *s)
+{
+    tr_course_close(s->course);
+    assert_int_equal(pthread_join(s->thread, NULL), 0);
+    if (s->st != TR_OK) fail_msg("%s", s->err.text);
+    tr_wire_close(s->wire);
+    tr_actor_close(s->actor);
+}
+
 /* course.h: through units a learner learns what it learns without them. */
 static void a_course_changes_no_bit(void **state)
 {
     (void)state;
     struct tr_exec ex, ex2;
     struct tr_learner *plain = NULL, *taught = NULL;
-    struct tr_course *course = NULL;
+    struct served served = {.st = TR_OK};
     struct tr_digest weights, said;
     assert_true(learning_learner(&way, &tiny_archs[1].arch, true, &ex, &plain));
     assert_true(learning_learner(&way, &tiny_archs[1].arch, true, &ex2, &taught));
-    assert_int_equal(tr_course_open_here(taught, NULL, NULL, &course, NULL), TR_OK);
+    open_served(&served, &ex2, taught);
+    struct tr_course *course = served.course;
     for (int s = 0; s < 6; s++) {
         struct learning x;
         struct tr_learn_result a, b;
@@ -135,7 +185,7 @@ static void a_course_changes_no_bit(void **state)
     struct tr_digest want = learning_state(plain);
     assert_int_equal(tr_course_save(course, NULL, false, &weights, &said, NULL), TR_OK);
     assert_true(tr_digest_equal(&want, &said));
-    tr_course_close(course);
+    close_served(&served);
     tr_learner_close(plain);
     tr_learner_close(taught);
     tr_exec_fini(&ex);
