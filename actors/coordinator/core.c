@@ -167,17 +167,100 @@ enum tr_status tr_core_flush(struct tr_core *c, struct tr_err *err)
     return c->memo->flush(c->memo->self, err);
 }
 
+/* ---- questions ---- */
+
+static enum tr_status send_report(struct tr_core *c, int64_t peer, enum tr_status told,
+                                  const char *why, const struct tr_buf *reply,
+                                  struct tr_err *err)
+{
+    struct tr_message m = {.say = TR_SAY_TELL};
+    struct tr_digests none = {.n = 0};
+    struct tr_bytes bytes = {{reply->at, (int64_t)reply->size}};
+    m.as.tell.ok = told == TR_OK;
+    if (told != TR_OK) snprintf(m.as.tell.text, sizeof m.as.tell.text, "%s", why);
+    enum tr_status st =
+        tr_content_encode(&tr_report_record, &none, &bytes, &m.content, err);
+    if (st == TR_OK) st = tr_core_send(c, peer, &m, err);
+    if (st == TR_OK)
+        c->action[c->actions - 1].owns = true;
+    else
+        tr_content_fini(&m.content);
+    return st;
+}
+
+/* *more: it is not answered yet. */
+static enum tr_status answer_question(struct tr_core *c, int64_t peer,
+                                      const struct tr_ask *ask, bool *more,
+                                      struct tr_err *err)
+{
+    struct tr_err why = {0};
+    struct tr_buf reply;
+    enum tr_status st = TR_BADARG;
+    tr_buf_init(&reply, TR_BULK_BYTES);
+    if (c->planner->ask)
+        st = c->planner->ask(c->planner->self, c, ask->what, ask->argument, &reply, &why);
+    else
+        tr_err_set(&why, TR_BADARG, "this run answers no questions");
+    *more = st == TR_AGAIN;
+    st = *more ? TR_OK : send_report(c, peer, st, why.text, &reply, err);
+    tr_buf_fini(&reply);
+    return st;
+}
+
+/* Not at each event: most of the time is for the run. */
+static const double ask_again_seconds = 0.04;
+
+static enum tr_status ask_again(struct tr_core *c, struct tr_err *err)
+{
+    int kept = 0;
+    enum tr_status st = TR_OK;
+    if (c->questions == 0 || c->now < c->ask_again) return TR_OK;
+    for (int i = 0; i < c->questions; i++) {
+        bool more = true;
+        if (st == TR_OK)
+            st = answer_question(c, c->question[i].peer, &c->question[i].ask, &more, err);
+        if (more) c->question[kept++] = c->question[i];
+    }
+    c->questions = kept;
+    c->ask_again = c->now + ask_again_seconds;
+    return st;
+}
+
+static enum tr_status hear_ask(struct tr_core *c, int64_t peer, const struct tr_ask *ask,
+                               struct tr_err *err)
+{
+    bool more = false;
+    struct tr_buf nothing = {0};
+    if (c->questions == QUESTIONS)
+        return send_report(c, peer, TR_BADARG, "too many questions wait: ask later",
+                           &nothing, err);
+    enum tr_status st = answer_question(c, peer, ask, &more, err);
+    if (more) c->question[c->questions++] = (struct question){peer, *ask};
+    c->ask_again = c->now + ask_again_seconds;
+    return st;
+}
+
+bool tr_core_hurries(const struct tr_core *c)
+{
+    return c->questions > 0;
+}
+
 /* ---- one turn ---- */
 
 /* Everybody is told to go. */
 static enum tr_status end(struct tr_core *c, struct tr_err *err)
 {
     struct tr_message bye = {.say = TR_SAY_BYE};
+    struct tr_buf nothing = {0};
     enum tr_status st = TR_OK;
     c->over = true;
     snprintf(bye.as.parting.reason, sizeof bye.as.parting.reason, "the run is finished");
     for (int64_t i = 0; i < c->workers && st == TR_OK; i++)
         if (c->worker[i].here) st = tr_core_send(c, c->worker[i].peer, &bye, err);
+    for (int i = 0; i < c->questions && st == TR_OK; i++)
+        st = send_report(c, c->question[i].peer, TR_GONE, bye.as.parting.reason, &nothing,
+                         err);
+    c->questions = 0;
     return st;
 }
 
@@ -190,6 +273,7 @@ static enum tr_status go_on(struct tr_core *c, struct tr_err *err)
         c->started = true;
         st = c->planner->start(c->planner->self, c, err);
     }
+    if (st == TR_OK) st = ask_again(c, err);
     if (st == TR_OK) st = tr_core_check_filled(c, err);
     if (st == TR_OK && c->started && c->planner->turn)
         st = c->planner->turn(c->planner->self, c, err);
@@ -201,33 +285,6 @@ static enum tr_status go_on(struct tr_core *c, struct tr_err *err)
 }
 
 /* ---- events ---- */
-
-/* A question of a person: answered with a report. */
-static enum tr_status hear_ask(struct tr_core *c, int64_t peer, const struct tr_ask *ask,
-                               struct tr_err *err)
-{
-    struct tr_message m = {.say = TR_SAY_TELL};
-    struct tr_digests none = {.n = 0};
-    struct tr_err why = {0};
-    struct tr_buf reply;
-    enum tr_status st = TR_BADARG;
-    tr_buf_init(&reply, TR_BULK_BYTES);
-    if (c->planner->ask)
-        st = c->planner->ask(c->planner->self, c, ask->what, ask->argument, &reply, &why);
-    else
-        tr_err_set(&why, TR_BADARG, "this run answers no questions");
-    m.as.tell.ok = st == TR_OK;
-    if (st != TR_OK) snprintf(m.as.tell.text, sizeof m.as.tell.text, "%s", why.text);
-    struct tr_bytes bytes = {{reply.at, (int64_t)reply.size}};
-    st = tr_content_encode(&tr_report_record, &none, &bytes, &m.content, err);
-    tr_buf_fini(&reply);
-    if (st == TR_OK) st = tr_core_send(c, peer, &m, err);
-    if (st == TR_OK)
-        c->action[c->actions - 1].owns = true;
-    else
-        tr_content_fini(&m.content);
-    return st;
-}
 
 /* What a worker says once it was admitted. */
 static enum tr_status hear_worker(struct tr_core *c, int64_t at, struct tr_message *m,

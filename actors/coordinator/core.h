@@ -50,7 +50,8 @@ struct tr_planner { /* who knows what is to be done; self is the planner's own *
     bool (*finished)(const void *self);
     /* Something changed that is no answer: weights were loaded, time passed. May be NULL. */
     enum tr_status (*turn)(void *self, struct tr_core *core, struct tr_err *err);
-    /* A person asks: JSON into reply, or a failure whose text is the answer. May be NULL. */
+    /* A person asks: JSON into reply, or a failure whose text is the answer. TR_AGAIN: there is more
+     * to do, and the same is asked again soon. May be NULL. */
     enum tr_status (*ask)(void *self, struct tr_core *core, const char *what,
                           const char *argument, struct tr_buf *reply, struct tr_err *err);
 };
@@ -100,6 +101,9 @@ struct tr_core_action {
 enum tr_status tr_core_flush(struct tr_core *c, struct tr_err *err);
 /* The next thing to do; false when there is none. */
 bool tr_core_next(struct tr_core *c, struct tr_core_action *out);
+
+/* A question is being worked on bit by bit: a tick should come within some tens of milliseconds. */
+bool tr_core_hurries(const struct tr_core *c);
 
 /* The planner has all it wanted, and everybody was told to go. */
 bool tr_core_over(const struct tr_core *c);

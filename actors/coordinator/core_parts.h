@@ -74,7 +74,12 @@ struct past { /* an answered unit, for second answers */
     struct tr_digest id, answer;
 };
 
-enum { BUCKETS = 4096, PASTS = 8192 };
+struct question { /* of a person, whose answer is being worked on */
+    int64_t peer;
+    struct tr_ask ask;
+};
+
+enum { BUCKETS = 4096, PASTS = 8192, QUESTIONS = 8 };
 
 struct tr_core {
     struct tr_core_settings set;
@@ -100,6 +105,9 @@ struct tr_core {
     int64_t next, actions, action_room;
     struct tr_core_counts counts;
     struct tr_fail fault; /* the last that a worker told of a unit */
+    struct question question[QUESTIONS];
+    int questions;
+    double ask_again; /* clock: not before */
 };
 
 /* core.c: a line for people, a message for a peer. Until tr_core_next has given it out, a delivery

@@ -1,6 +1,7 @@
 /* journal.c - the file: opened by one, refused if it is another's, closed; transactions; events,
  * workers, counters. journal_memo.c keeps answers, journal_steps.c steps, journal_swaps.c swaps
- * and snapshots, journal_look.c is for readers, journal_report.c for people. */
+ * and snapshots, journal_look.c is for readers, journal_copy.c copies,
+ * journal_report.c for people. */
 #include "actors/coordinator/journal.h"
 
 #include <inttypes.h>
@@ -257,7 +258,7 @@ enum tr_status tr_journal_in_use(const char *path, struct tr_err *err)
     return tr_err_set(err, TR_BADARG, "%s is in use by another process", path);
 }
 
-static enum tr_status ask_int(struct tr_journal *j, const char *sql, int64_t *out,
+enum tr_status tr_journal_int(struct tr_journal *j, const char *sql, int64_t *out,
                               struct tr_err *err)
 {
     sqlite3_stmt *q = NULL;
@@ -277,9 +278,10 @@ enum tr_status tr_journal_check_kind(struct tr_journal *j, bool *empty,
                                      struct tr_err *err)
 {
     int64_t tables = 0, application = 0, schema = 0;
-    enum tr_status st = ask_int(j, "SELECT count(*) FROM sqlite_schema", &tables, err);
-    if (st == TR_OK) st = ask_int(j, "PRAGMA application_id", &application, err);
-    if (st == TR_OK) st = ask_int(j, "PRAGMA user_version", &schema, err);
+    enum tr_status st =
+        tr_journal_int(j, "SELECT count(*) FROM sqlite_schema", &tables, err);
+    if (st == TR_OK) st = tr_journal_int(j, "PRAGMA application_id", &application, err);
+    if (st == TR_OK) st = tr_journal_int(j, "PRAGMA user_version", &schema, err);
     if (st != TR_OK) return st;
     *empty = tables == 0 && application == 0 && schema == 0;
     if (*empty) return TR_OK;
@@ -525,6 +527,7 @@ enum tr_status tr_journal_open(const char *path, const struct tr_journal_setting
 void tr_journal_free(struct tr_journal *j)
 {
     if (!j) return;
+    tr_journal_end_copy(j);
     for (int i = 0; i < SQL_STATEMENTS; i++) sqlite3_finalize(j->statement[i]);
     sqlite3_close(j->db);
     if (j->lock >= 0) close(j->lock);

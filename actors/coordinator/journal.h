@@ -227,12 +227,17 @@ enum tr_status tr_journal_look(const char *path, struct tr_journal **out,
  *   rollouts  {"step": last, "eval": false, "first": 0, "count": 1000, "numbers": false}
  *   events    {"count": 100}     swaps  {"after": 0, "count": 1000}
  *   snapshot-db  {"to": PATH}                            a copy of the file
- * TR_BADARG: no such question, or a wrong argument. */
+ * TR_AGAIN: a slice was copied; to be asked again (of a reader the first call does it all). TR_BADARG: no such question, or a wrong argument. */
 enum tr_status tr_journal_report(struct tr_journal *j, const char *what,
                                  const char *argument, struct tr_buf *out,
                                  struct tr_err *err);
 
 /* A copy of the whole file that any SQLite reads, written aside and renamed. Flushes. */
 enum tr_status tr_journal_copy(struct tr_journal *j, const char *to, struct tr_err *err);
+/* A slice of it, some tens of milliseconds: TR_AGAIN until it is done. Between two calls the journal is
+ * used as always; the copy has what was flushed before the last call. One at a time: TR_BADARG for another
+ * `to`. */
+enum tr_status tr_journal_copy_some(struct tr_journal *j, const char *to,
+                                    struct tr_err *err);
 
 #endif

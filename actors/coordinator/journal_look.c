@@ -1,4 +1,4 @@
-/* journal_look.c - the file without its coordinator, and a copy of it.
+/* journal_look.c - the file without its coordinator.
  *
  * A reader writes nothing, not even when a killed coordinator left a log: SQLite then reads the log
  * into memory and leaves it there. Two of its ways do that: without a log the file is opened as one
@@ -105,81 +105,4 @@ enum tr_status tr_journal_look(const char *path, struct tr_journal **out,
     }
     *out = j;
     return TR_OK;
-}
-
-/* ---- a copy ---- */
-
-static bool same_file(const char *a, const char *b)
-{
-    struct stat x, y;
-    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev &&
-           x.st_ino == y.st_ino;
-}
-
-static enum tr_status check_target(const struct tr_journal *j, const char *to,
-                                   struct tr_err *err)
-{
-    char log[JOURNAL_PATH + 8];
-    snprintf(log, sizeof log, "%s-wal", j->path);
-    if (same_file(j->path, to) || same_file(log, to))
-        return tr_err_set(err, TR_BADARG, "%s: a copy may not replace its original", to);
-    if (tr_path_is_dir(to))
-        return tr_err_set(err, TR_BADARG, "%s is a folder; name a file", to);
-    return TR_OK;
-}
-
-/* Every page in one go, then the mark that says a log belongs to it is taken off. */
-static enum tr_status copy_pages(struct tr_journal *j, const char *part,
-                                 struct tr_err *err)
-{
-    sqlite3 *copy = NULL;
-    enum tr_status st = TR_OK;
-    int rc =
-        sqlite3_open_v2(part, &copy, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL);
-    if (rc == SQLITE_OK)
-        rc = sqlite3_exec(copy, "PRAGMA synchronous = OFF", NULL, NULL, NULL);
-    sqlite3_backup *b =
-        rc == SQLITE_OK ? sqlite3_backup_init(copy, "main", j->db, "main") : NULL;
-    if (b) {
-        sqlite3_backup_step(b, -1);
-        rc = sqlite3_backup_finish(b);
-        if (rc == SQLITE_OK)
-            rc = sqlite3_exec(copy, "PRAGMA journal_mode = DELETE", NULL, NULL, NULL);
-    }
-    if (!b || rc != SQLITE_OK)
-        st = tr_err_set(err, TR_IO, "%s: cannot copy: %s", part,
-                        copy ? sqlite3_errmsg(copy) : "out of memory");
-    sqlite3_close(copy);
-    return st;
-}
-
-static enum tr_status sync_file(const char *path, struct tr_err *err)
-{
-    int fd = open(path, O_RDWR | O_CLOEXEC);
-    bool good = fd >= 0 && fsync(fd) == 0;
-    int cause = errno;
-    if (fd >= 0) close(fd);
-    if (good) return TR_OK;
-    return tr_err_set(err, TR_IO, "%s: fsync: %s", path, tr_err_cause(cause));
-}
-
-enum tr_status tr_journal_copy(struct tr_journal *j, const char *to, struct tr_err *err)
-{
-    char part[JOURNAL_PATH];
-    int n = snprintf(part, sizeof part, "%s.part", to);
-    if (n < 0 || (size_t)n >= sizeof part)
-        return tr_err_set(err, TR_BADARG, "a path over %zu bytes", sizeof part - 6);
-    enum tr_status st = check_target(j, to, err);
-    if (st == TR_OK && !j->reader) st = tr_journal_flush(j, err);
-    if (st != TR_OK) return st;
-    unlink(part);
-    st = copy_pages(j, part, err);
-    if (st == TR_OK) st = sync_file(part, err);
-    if (st == TR_OK && rename(part, to) != 0)
-        st = tr_err_set(err, TR_IO, "%s: %s", to, tr_err_cause(errno));
-    if (st != TR_OK) {
-        unlink(part);
-        return st;
-    }
-    return tr_journal_sync_folder(to, err);
 }

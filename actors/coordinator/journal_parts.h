@@ -38,6 +38,7 @@ struct tr_journal {
     struct tr_buf text[2];   /* what a caller borrows */
     struct counter counter[JOURNAL_COUNTERS];
     int counters;
+    struct journal_copy *copy; /* owns; the one that is being made, or NULL */
 };
 
 /* journal.c */
@@ -65,6 +66,11 @@ enum tr_status tr_journal_begin(struct tr_journal *j, struct tr_err *err);
 /* A transaction of its own, whose end waits for the disk. */
 enum tr_status tr_journal_begin_durable(struct tr_journal *j, struct tr_err *err);
 enum tr_status tr_journal_end_durable(struct tr_journal *j, struct tr_err *err);
+/* The number that a statement gives. */
+enum tr_status tr_journal_int(struct tr_journal *j, const char *sql, int64_t *out,
+                              struct tr_err *err);
+/* journal_copy.c: what is there of a copy is removed. */
+void tr_journal_end_copy(struct tr_journal *j);
 /* TR_BADARG that says, where it can be told, which process has the file. */
 enum tr_status tr_journal_in_use(const char *path, struct tr_err *err);
 /* The folder that path lies in, so that its name lasts. */

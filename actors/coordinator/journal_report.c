@@ -509,7 +509,9 @@ static enum tr_status report_copy(struct tr_journal *j, const json_t *a, struct 
 {
     const char *to = NULL;
     p->st = tr_json_string(a, "to", "snapshot-db", &to, p->err);
-    if (p->st == TR_OK) p->st = tr_journal_copy(j, to, p->err);
+    if (p->st == TR_OK)
+        p->st = j->reader ? tr_journal_copy(j, to, p->err)
+                          : tr_journal_copy_some(j, to, p->err);
     if (p->st == TR_OK) tr_pen_text(p, "to", to);
     return p->st;
 }

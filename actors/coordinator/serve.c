@@ -5,6 +5,7 @@
 #include "core/base/clock.h"
 
 static const double wait_seconds = 0.2; /* at most, so that deadlines are seen */
+static const double hurry_seconds = 0.02;
 
 /* What has come already is heard before anything is done about it: one flush of the memo carries many
  * answers. Not so many that the first of them waits for long. */
@@ -68,7 +69,7 @@ enum tr_status tr_serve_turn(struct tr_core *core, struct tr_wire *wire,
     enum tr_status st =
         tr_serve_say(core, wire, log, err); /* what was asked for since the last turn */
     if (st != TR_OK) return st;
-    st = hear_one(core, wire, wait_seconds, err);
+    st = hear_one(core, wire, tr_core_hurries(core) ? hurry_seconds : wait_seconds, err);
     if (st == TR_AGAIN) st = tr_core_tick(core, tr_clock_seconds(), err);
     double end = tr_clock_seconds() + heard_seconds;
     for (int i = 1; i < HEARD_AT_ONCE && st == TR_OK && !tr_core_over(core) &&

@@ -1,7 +1,7 @@
 /* coordinator.c - how many samples a second a coordinator carries, and whether its memory stays flat.
  *
  *     bench_coordinator [--samples N] [--step N] [--minibatch N] [--epochs N] [--staleness K]
- *                       [--keys no|yes|both] [--folder DIR]
+ *                       [--keys no|yes|both] [--copy no|yes] [--folder DIR]
  *
  * How. The program's own coordinator (core, PPO plan, ZeroMQ over loopback, journal on the disk) with a
  * process for each role that answers at once (standin.h). A sample is a prompt of 128 tokens and an
@@ -12,7 +12,10 @@
  * Printed are samples a second by the clock (the stand-ins share the cores), by the processor seconds of
  * the coordinator's process, and by those of its one thread that thinks (the other is ZeroMQ's);
  * messages and bytes both ways; the journal's size; and the resident size as the samples go by.
+ * With --copy somebody asks for a copy of the journal at half time: how long it took, and the longest turn
+ * of the coordinator (a wait of at most 0.2 s included) before it and while it was made.
  * DIR holds run.db while it lasts: a samples' worth of 12 KiB each, and as much again for the log. */
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,7 +44,17 @@ enum {
 
 struct settings {
     int64_t samples, step, minibatch, epochs, staleness;
+    bool copy;
     const char *folder;
+};
+
+enum copying { BEFORE, DURING, AFTER };
+
+struct shared { /* between the processes */
+    struct standin_tally tally[TR_ROLES];
+    atomic_int copying; /* enum copying */
+    atomic_bool half;   /* of the samples are committed */
+    double copied;      /* seconds that it took */
 };
 
 struct mark { /* how it was when so many samples were committed */
@@ -62,7 +75,8 @@ struct bench {
     double began, process, thread; /* clock, processor seconds */
     struct mark mark[MARKS];
     int marks;
-    struct standin_tally *tally; /* [TR_ROLES], shared */
+    struct shared *shared;
+    double turn[AFTER + 1]; /* seconds of the longest */
 };
 
 /* ---- what is measured ---- */
@@ -70,6 +84,7 @@ struct bench {
 static void note_mark(struct bench *b, int64_t step)
 {
     int64_t samples = step * b->set.step;
+    b->shared->half = samples * 2 >= b->set.samples;
     if (samples * MARKS < (b->marks + 1) * b->set.samples || b->marks == MARKS) return;
     b->mark[b->marks++] =
         (struct mark){samples, tr_clock_seconds() - b->began, resident_mib()};
@@ -214,6 +229,14 @@ static enum tr_status dropped(void *self, int64_t ticket, const char *why,
     return tr_err_set(err, TR_BADARG, "nothing is swapped here: %s", why);
 }
 
+static enum tr_status ask(void *self, struct tr_core *core, const char *what,
+                          const char *argument, struct tr_buf *reply, struct tr_err *err)
+{
+    const struct bench *b = self;
+    (void)core;
+    return tr_journal_report(b->journal, what, argument, reply, err);
+}
+
 /* ---- the run ---- */
 
 static struct tr_ppo_settings settings_of(const struct settings *s)
@@ -261,7 +284,8 @@ static void serve(struct bench *b, struct tr_wire *wire)
                                  .evaluated = evaluated,
                                  .saved = saved,
                                  .swapped = swapped,
-                                 .dropped = dropped};
+                                 .dropped = dropped,
+                                 .ask = ask};
     struct tr_log log = {.name = "coordinator", .fd = 2, .level = TR_LOG_WARN};
     struct tr_core *core = NULL;
     struct tr_err err = {0};
@@ -270,7 +294,13 @@ static void serve(struct bench *b, struct tr_wire *wire)
     must(tr_core_create(&core_set, &planner, &memo, tr_clock_seconds(), &core, &err),
          &err);
     must(tr_plan_ppo_open(b->plan, core, replicas, NULL, &err), &err);
-    must(tr_serve_run(core, wire, &log, -1, &err), &err);
+    while (!tr_core_over(core)) {
+        double from = tr_clock_seconds();
+        must(tr_serve_turn(core, wire, &log, &err), &err);
+        double took = tr_clock_seconds() - from;
+        int when = b->shared->copying;
+        if (took > b->turn[when]) b->turn[when] = took;
+    }
     struct tr_core_counts counts = tr_core_counts(core);
     if (counts.reissued + counts.second_answers + counts.refused > 0)
         printf(
@@ -288,10 +318,10 @@ static void report(const struct bench *b, const char *path, double took, double 
     struct standin_tally sum = {0};
     double n = (double)b->set.samples;
     for (int r = 0; r < TR_ROLES; r++) {
-        sum.heard += b->tally[r].heard;
-        sum.said += b->tally[r].said;
-        sum.bytes_heard += b->tally[r].bytes_heard;
-        sum.bytes_said += b->tally[r].bytes_said;
+        sum.heard += b->shared->tally[r].heard;
+        sum.said += b->shared->tally[r].said;
+        sum.bytes_heard += b->shared->tally[r].bytes_heard;
+        sum.bytes_said += b->shared->tally[r].bytes_said;
     }
     snprintf(log, sizeof log, "%s-wal", path);
     printf(
@@ -302,6 +332,10 @@ static void report(const struct bench *b, const char *path, double took, double 
            (double)sum.said / took, sum.bytes_said / took * 1e-6,
            (double)sum.heard / took, sum.bytes_heard / took * 1e-6);
     printf("  run.db %.0f MiB, its log %.0f MiB\n", file_mib(path), file_mib(log));
+    if (b->set.copy)
+        printf(
+            "  a copy took %.1f s; the longest turn %.0f ms before it, %.0f ms meanwhile\n",
+            b->shared->copied, 1e3 * b->turn[BEFORE], 1e3 * b->turn[DURING]);
     for (int i = 0; i < b->marks; i++)
         printf("  after %8lld samples, %7.1f s: %6.1f MiB resident\n",
                (long long)b->mark[i].samples, b->mark[i].seconds, b->mark[i].resident);
@@ -316,9 +350,40 @@ static void work(const struct bench *b, enum tr_role role, int from)
                         .keys = b->keys,
                         .answer = ANSWER,
                         .credits = IN_HAND,
-                        .tally = &b->tally[role]};
+                        .tally = &b->shared->tally[role]};
     if (read(from, address, sizeof address) != (ssize_t)sizeof address) _exit(1);
     standin_run(&s);
+    _exit(0);
+}
+
+/* Somebody who wants a copy of the journal at half time. */
+static void ask_copy(const struct bench *b, int from)
+{
+    char address[TR_ADDRESS_BYTES];
+    struct tr_message m = {.say = TR_SAY_ASK};
+    struct tr_wire *wire = NULL;
+    struct tr_keys keys = {.n = 0};
+    struct tr_err err = {0};
+    int64_t peer = 0;
+    if (read(from, address, sizeof address) != (ssize_t)sizeof address) _exit(1);
+    while (!b->shared->half) usleep(1000);
+    if (b->keys) must(tr_keys_open(b->keys, TR_KEY_ADMIN, &keys, &err), &err);
+    must(tr_wire_join(address, b->keys ? &keys : NULL, &wire, &err), &err);
+    snprintf(m.as.ask.what, sizeof m.as.ask.what, "snapshot-db");
+    snprintf(m.as.ask.argument, sizeof m.as.ask.argument, "{\"to\": \"%s/copy.db\"}",
+             b->set.folder);
+    double began = tr_clock_seconds();
+    b->shared->copying = DURING;
+    must(tr_wire_send(wire, 0, &m, &err), &err);
+    enum tr_status st = TR_AGAIN;
+    while (st == TR_AGAIN) st = tr_wire_receive(wire, 1, &peer, &m, &err);
+    must(st, &err);
+    b->shared->copying = AFTER;
+    b->shared->copied = tr_clock_seconds() - began;
+    if (!m.as.tell.ok) fprintf(stderr, "no copy: %s\n", m.as.tell.text);
+    tr_message_fini(&m);
+    tr_wire_close(wire);
+    tr_keys_close(&keys);
     _exit(0);
 }
 
@@ -332,18 +397,20 @@ static void run(struct bench *b)
     struct tr_err err = {0};
     int tell[2];
     if (pipe(tell) != 0) _exit(1);
-    memset(b->tally, 0, TR_ROLES * sizeof *b->tally);
+    memset(b->shared, 0, sizeof *b->shared);
+    memset(b->turn, 0, sizeof b->turn);
     b->marks = 0;
     b->saved_step = 0;
     for (int r = 0; r < TR_ROLES; r++)
         if (fork() == 0) work(b, (enum tr_role)r, tell[0]);
+    if (b->set.copy && fork() == 0) ask_copy(b, tell[0]);
     must(tr_path_join(path, sizeof path, b->set.folder, "run.db", &err), &err);
     if (b->keys) must(tr_keys_open(b->keys, TR_KEY_SERVER, &keys, &err), &err);
     must(tr_journal_open(path, NULL, &meta, &b->journal, &err), &err);
     must(
         tr_wire_listen("tcp://127.0.0.1:0", b->keys ? &keys : NULL, address, &wire, &err),
         &err);
-    for (int r = 0; r < TR_ROLES; r++)
+    for (int r = 0; r < TR_ROLES + b->set.copy; r++)
         if (write(tell[1], address, sizeof address) != (ssize_t)sizeof address) _exit(1);
     serve(b, wire);
     double took = tr_clock_seconds() - b->began;
@@ -359,6 +426,8 @@ static void run(struct bench *b)
     printf("%s\n", b->keys ? "with keys" : "without keys");
     report(b, path, took, process, thread, others);
     tr_journal_close(b->journal);
+    unlink(path);
+    must(tr_path_join(path, sizeof path, b->set.folder, "copy.db", &err), &err);
     unlink(path);
 }
 
@@ -403,6 +472,10 @@ static bool parse(struct settings *s, const char **which, int argc, char **argv)
             known = !strcmp(*which, "no") || !strcmp(*which, "yes") ||
                     !strcmp(*which, "both");
         }
+        if (strcmp(argv[i], "--copy") == 0) {
+            s->copy = strcmp(argv[i + 1], "yes") == 0;
+            known = s->copy || !strcmp(argv[i + 1], "no");
+        }
         if (!known) return false;
     }
     s->samples = s->samples / s->step * s->step;
@@ -418,7 +491,7 @@ int main(int argc, char **argv)
     if (!parse(&b.set, &which, argc, argv)) {
         fprintf(stderr,
                 "usage: bench_coordinator [--samples N] [--step N] [--minibatch N]"
-                " [--epochs N] [--staleness 0|1] [--keys no|yes|both]"
+                " [--epochs N] [--staleness 0|1] [--keys no|yes|both] [--copy no|yes]"
                 " [--folder DIR]\n");
         return 2;
     }
@@ -430,9 +503,9 @@ int main(int argc, char **argv)
     make_prompts(&b);
     b.rollout = calloc((size_t)b.set.step, sizeof *b.rollout);
     b.score = calloc((size_t)b.set.step, sizeof *b.score);
-    b.tally = mmap(NULL, TR_ROLES * sizeof *b.tally, PROT_READ | PROT_WRITE,
-                   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (!b.rollout || !b.score || b.tally == MAP_FAILED) return 1;
+    b.shared = mmap(NULL, sizeof *b.shared, PROT_READ | PROT_WRITE,
+                    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (!b.rollout || !b.score || b.shared == MAP_FAILED) return 1;
     if (strcmp(which, "yes") != 0) run(&b);
     b.keys = keys;
     if (strcmp(which, "no") != 0) run(&b);

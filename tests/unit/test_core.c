@@ -20,6 +20,8 @@ struct asked {
     int answers[16];
     int total;
     bool refuse; /* every answer is no good */
+    int more;    /* how often a question has to be asked again */
+    int asks;
 };
 
 static struct tr_digest named(const char *text)
@@ -63,6 +65,18 @@ static bool finished(const void *self)
     return a->total == a->wanted;
 }
 
+static enum tr_status ask(void *self, struct tr_core *core, const char *what,
+                          const char *argument, struct tr_buf *reply, struct tr_err *err)
+{
+    struct asked *a = self;
+    (void)core;
+    a->asks++;
+    assert_string_equal(what, "snapshot-db");
+    assert_string_equal(argument, "{}");
+    enum tr_status st = tr_buf_puts(reply, "said", err);
+    return a->more-- > 0 ? TR_AGAIN : st;
+}
+
 /* ---- a stage: the core, and what it sent to each peer ---- */
 
 enum { EVENTS = 512 };
@@ -78,6 +92,8 @@ struct scene {
     bool welcome[8], idle[8], told_bye[8], told_who[8], told_here[8];
     struct tr_load load[8]; /* the last that it was told */
     int loads[8], drops[8];
+    int told[8]; /* answers to questions */
+    bool told_ok[8];
     char reason[8][200];
     struct tr_err err;
     enum tr_status st;
@@ -93,8 +109,11 @@ static void open_scene(struct scene *s, int wanted, int rewards)
     struct tr_memo *memo = s->memo;
     memset(s, 0, sizeof *s);
     s->asked = (struct asked){.wanted = wanted};
-    s->asked.planner = (struct tr_planner){
-        .self = &s->asked, .start = start, .answer = answer, .finished = finished};
+    s->asked.planner = (struct tr_planner){.self = &s->asked,
+                                           .start = start,
+                                           .answer = answer,
+                                           .finished = finished,
+                                           .ask = ask};
     assert_int_equal(tr_core_create(&set, &s->asked.planner, memo, 0, &s->core, NULL),
                      TR_OK);
     assert_int_equal(
@@ -119,6 +138,13 @@ static void look(struct scene *s)
         if (a.message.say == TR_SAY_WHO) s->told_who[p] = true;
         if (a.message.say == TR_SAY_HERE) s->told_here[p] = true;
         if (a.message.say == TR_SAY_DROP) s->drops[p]++;
+        if (a.message.say == TR_SAY_TELL) {
+            s->told[p]++;
+            s->told_ok[p] = a.message.as.tell.ok;
+            assert_int_equal(a.message.content.n, 1);
+            assert_int_equal(a.message.content.bulk[0].size,
+                             s->told_ok[p] ? strlen("said") : 0);
+        }
         if (a.message.say == TR_SAY_LOAD) {
             s->load[p] = a.message.as.load;
             s->loads[p]++;
@@ -610,6 +636,50 @@ static void here_is_said_now_and_then(void **state)
     close_scene(&s);
 }
 
+static void question(struct scene *s, int peer)
+{
+    struct tr_message m = {.say = TR_SAY_ASK};
+    snprintf(m.as.ask.what, sizeof m.as.ask.what, "snapshot-db");
+    snprintf(m.as.ask.argument, sizeof m.as.ask.argument, "{}");
+    tell(s, peer, &m);
+    assert_int_equal(s->st, TR_OK);
+}
+
+/* A question that takes long is worked on between other things, and not at each of them. */
+static void long_questions_are_answered_bit_by_bit(void **state)
+{
+    (void)state;
+    struct scene s = {0};
+    open_scene(&s, 6, 1);
+    hello(&s, 0, TR_ROLE_REWARD, "r");
+    s.asked.more = 2;
+    question(&s, 5);
+    assert_true(tr_core_hurries(s.core));
+    assert_int_equal(s.told[5], 0);
+    done(&s, 0, take(&s, 0), 1, "r"); /* at the same moment: it is not asked again */
+    assert_int_equal(s.asked.asks, 1);
+    assert_int_equal(s.asked.total, 1);
+    s.now = 0.05;
+    done(&s, 0, take(&s, 0), 1, "r");
+    assert_int_equal(s.asked.asks, 2);
+    assert_int_equal(s.told[5], 0);
+    s.now = 0.1;
+    assert_int_equal(tr_core_tick(s.core, s.now, NULL), TR_OK);
+    look(&s);
+    assert_int_equal(s.asked.asks, 3);
+    assert_true(s.told[5] == 1 && s.told_ok[5] && !tr_core_hurries(s.core));
+    /* The run ends before a second one is answered, and there is room for so many only. */
+    s.asked.more = 100;
+    for (int i = 0; i < 8; i++) question(&s, 6);
+    assert_int_equal(s.told[6], 0);
+    question(&s, 7);
+    assert_true(s.told[7] == 1 && !s.told_ok[7]);
+    answer_all(&s, 0);
+    assert_true(tr_core_over(s.core));
+    assert_true(s.told[6] == 8 && !s.told_ok[6] && s.told[5] == 1);
+    close_scene(&s);
+}
+
 static void who_never_joined_is_named(void **state)
 {
     (void)state;
@@ -668,6 +738,7 @@ int main(void)
         cmocka_unit_test(wanted_weights_are_loaded_and_retired),
         cmocka_unit_test(a_load_that_was_given_up_is_nobody_elses),
         cmocka_unit_test(here_is_said_now_and_then),
+        cmocka_unit_test(long_questions_are_answered_bit_by_bit),
         cmocka_unit_test(who_never_joined_is_named),
         cmocka_unit_test(what_happens_to_workers_is_noted),
     };

@@ -407,6 +407,84 @@ static void a_copy_is_whole(void **state)
     scratch_remove(p.dir);
 }
 
+enum { ANSWERS = 40, ANSWER = 32 << 10 }; /* a quarter of a MiB each */
+
+/* Answer i, of use for a step, or always. */
+static void keep_large(struct tr_journal *j, int64_t i, int64_t step)
+{
+    struct tr_unit unit;
+    struct tr_content kept;
+    made_generate(i, ANSWER, &unit, &kept);
+    assert_int_equal(made_keep(j, TR_ROLE_ROLLOUT, step, &unit, &kept), TR_OK);
+    tr_unit_fini(&unit);
+    tr_content_fini(&kept);
+}
+
+static void is_kept(struct tr_journal *j, int64_t i, bool there)
+{
+    struct tr_memo memo = tr_journal_memo(j);
+    struct tr_unit unit;
+    struct tr_content kept, found = {0};
+    made_generate(i, ANSWER, &unit, &kept);
+    assert_int_equal(memo.find(memo.self, &unit.id, &found, NULL),
+                     there ? TR_OK : TR_AGAIN);
+    if (there) assert_true(same_content(&kept, &found));
+    tr_unit_fini(&unit);
+    tr_content_fini(&kept);
+    tr_content_fini(&found);
+}
+
+/* Step t, which lets go of the answers for it. */
+static void commit_made(struct tr_journal *j, int64_t t)
+{
+    struct made_step s;
+    made_step(&s, t, MADE_ROLLOUTS);
+    assert_int_equal(tr_journal_commit(j, &s.step, s.rollout, s.n, NULL), TR_OK);
+}
+
+/* A large file is copied slice by slice, while answers come, steps are committed and forget theirs. The
+ * copy has all that was flushed before its last slice. */
+static void a_copy_does_not_hold_the_run(void **state)
+{
+    (void)state;
+    struct place p;
+    char copy[SCRATCH_ROOM], part[SCRATCH_ROOM + 8];
+    struct tr_err err = {0};
+    struct tr_journal_step last;
+    int64_t t = 7, slices = 0;
+    open_place(&p);
+    struct tr_journal *j = made_full(p.path), *read = NULL;
+    scratch_path(copy, p.dir, "copy.db");
+    snprintf(part, sizeof part, "%s.part", copy);
+    for (int64_t i = 0; i < ANSWERS; i++)
+        keep_large(j, i, i % 4 == 0 ? t + i / 4 : TR_MEMO_ALWAYS);
+    enum tr_status st = TR_AGAIN;
+    while ((st = tr_journal_copy_some(j, copy, &err)) == TR_AGAIN) {
+        assert_true(tr_path_exists(part) && !tr_path_exists(copy));
+        assert_int_equal(tr_journal_copy_some(j, p.dir, &err), TR_BADARG);
+        keep_large(j, ANSWERS + slices++, TR_MEMO_ALWAYS);
+        commit_made(j, t++);
+    }
+    if (st != TR_OK) fail_msg("%s", err.text);
+    assert_true(slices > 3);
+    commit_made(j, t); /* after the copy: not in it */
+    assert_int_equal(tr_journal_look(copy, &read, &err), TR_OK);
+    assert_int_equal(tr_journal_last(read, &last, &err), TR_OK);
+    assert_int_equal(last.step, t - 1);
+    for (int64_t i = 0; i < ANSWERS + slices; i++)
+        is_kept(read, i, i >= ANSWERS || i % 4 != 0 || 7 + i / 4 >= t);
+    for (int64_t step = 7; step < t; step++) {
+        char argument[64];
+        snprintf(argument, sizeof argument, "{\"step\": %lld}", (long long)step);
+        json_decref(report(read, "rollouts", argument));
+    }
+    tr_journal_close(read);
+    assert_int_equal(tr_journal_copy_some(j, copy, &err), TR_AGAIN);
+    tr_journal_close(j); /* in the middle of another */
+    assert_false(tr_path_exists(part));
+    scratch_remove(p.dir);
+}
+
 /* Invariant 6 for rollouts: whichever field is changed, the report refuses. */
 static void damaged_rollouts_are_refused(void **state)
 {
@@ -542,6 +620,7 @@ int main(void)
         cmocka_unit_test(a_file_is_read_and_not_changed),
         cmocka_unit_test(a_reader_and_a_coordinator_exclude_each_other),
         cmocka_unit_test(a_copy_is_whole),
+        cmocka_unit_test(a_copy_does_not_hold_the_run),
         cmocka_unit_test(damaged_rollouts_are_refused),
         cmocka_unit_test(the_queries_of_the_page_run),
         cmocka_unit_test(the_page_names_every_column),
