@@ -24,7 +24,7 @@ enum {
 enum tr_status story_open(const char *path, struct tr_journal **out, struct tr_err *err)
 {
     struct tr_journal_meta m = made_meta();
-    struct tr_journal_settings set = {.log_bytes = 192 << 10, .busy_ms = 50};
+    struct tr_journal_settings set = {.log_bytes = 384 << 10, .busy_ms = 50};
     return tr_journal_open(path, &set, &m, out, err);
 }
 

@@ -222,7 +222,7 @@ static void a_cut_log_tells_a_beginning(void **state)
         struct files f;
         make_files(&f, deeds, true);
         int64_t before = -1;
-        for (size_t cut = 0; cut <= f.log.size; cut += cut % 4096 == 0 ? 1 : 1013) {
+        for (size_t cut = 0; cut <= f.log.size; cut += cut % 8192 == 0 ? 1 : 1013) {
             int64_t told =
                 story_by(f.db.at, f.db.size, f.log.at, cut, cut % 2, story_told, f.done);
             if (told < before && before > 0) /* to a reader an empty file is no journal */
@@ -245,7 +245,7 @@ static void a_cut_file_is_refused_or_whole(void **state)
     struct files f;
     int refused = 0, n = 0;
     make_files(&f, 64, false);
-    for (size_t cut = 0; cut < f.db.size; cut += cut % 4096 == 0 ? 700 : 1699, n++) {
+    for (size_t cut = 0; cut < f.db.size; cut += cut % 8192 == 0 ? 700 : 1699, n++) {
         int64_t told =
             cut ? story_by(f.db.at, cut, NULL, 0, n % 2, story_told, f.done) : -1;
         refused += told == -1;

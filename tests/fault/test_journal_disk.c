@@ -159,7 +159,7 @@ static void fill(const char *path, rlim_t bytes, int fd)
 static void a_full_disk_is_said_and_harms_nothing(void **state)
 {
     (void)state;
-    static const rlim_t limit[] = {180 << 10, 600 << 10};
+    static const rlim_t limit[] = {360 << 10, 1200 << 10};
     for (int i = 0; i < 2; i++) {
         struct place p;
         struct tr_err err = {0};
