@@ -42,14 +42,23 @@ static enum tr_status say_status(struct tr_ppo_parts *p, struct tr_core *core,
 
 /* ---- swaps ---- */
 
-/* The wish takes the place of one of the same name, or is one more: for processes to start. */
+/* The wish is one more, for processes to start, or takes the place of one of the same name: that one's
+ * processes load it, so their number and threads stay. */
 static void note_wish(struct tr_ppo_parts *p, const struct tr_reward_wish *w)
 {
+    struct tr_reward_wish *at = p->roles.reward;
     int64_t i = 0;
-    while (i < p->roles.rewards && strcmp(p->roles.reward[i].name, w->name) != 0) i++;
+    while (i < p->roles.rewards && strcmp(at[i].name, w->name) != 0) i++;
     if (i == TR_REWARDS_MAX) return;
-    if (i == p->roles.rewards) p->roles.rewards++;
-    p->roles.reward[i] = *w;
+    struct tr_role_wish role = w->role;
+    if (i == p->roles.rewards) {
+        p->roles.rewards++;
+    } else {
+        role.replicas = at[i].role.replicas;
+        role.threads = at[i].role.threads;
+    }
+    at[i] = *w;
+    at[i].role = role;
 }
 
 /* {"name": N, "at": T, "remove": true} or a reward as in the roles block, with "at". A weight

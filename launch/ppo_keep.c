@@ -166,6 +166,9 @@ static enum tr_status prune(struct tr_ppo_parts *p, enum tr_role role, struct tr
 {
     enum { KEPT = 2 };
     struct tr_journal_snapshot gone;
+    /* with staleness the only one may be too young to go on from: what lies before it is needed */
+    if (tr_journal_snapshot(p->journal, role, p->set.staleness, &gone, NULL) != TR_OK)
+        return TR_OK;
     enum tr_status st =
         tr_journal_prune(p->journal, role, KEPT + p->set.staleness, &gone, err);
     while (st == TR_OK) {

@@ -55,6 +55,14 @@ static enum tr_status check_models(const struct tr_ppo_parts *p, struct tr_err *
     return st;
 }
 
+/* It starts from the first reward model of the run, if there is one, whatever a swap loads later. */
+static void choose_critic(struct tr_ppo_parts *p)
+{
+    const char **model = &p->roles.role[TR_ROLE_CRITIC].model;
+    for (int64_t i = 0; !*model && i < p->roles.rewards; i++)
+        *model = p->roles.reward[i].role.model;
+}
+
 /* ---- prompts ---- */
 
 static enum tr_status join(const struct tr_examples *e, const int64_t *pick, int64_t n,
@@ -260,6 +268,7 @@ enum tr_status tr_ppo_open(struct tr_ppo_parts *p, struct tr_err *err)
                        p->o->model.path);
     if (st == TR_OK) st = tr_tokenizer_open(p->o->model.path, &p->tokenizer, err);
     if (st == TR_OK) st = check_models(p, err);
+    choose_critic(p);
     if (st == TR_OK) st = load_prompts(p, err);
     return st == TR_OK ? make_settings(p, err) : st;
 }

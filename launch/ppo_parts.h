@@ -77,7 +77,10 @@ void tr_ppo_close(struct tr_ppo_parts *p, double seconds);
 enum tr_status tr_ppo_check_model(const struct tr_ppo_parts *p, const char *what,
                                   const char *folder, struct tr_err *err);
 
-/* ppo_staff.c: the command line of a member. */
+/* ppo_staff.c: the command line of a member.
+ * tr_ppo_snapshot looks up p->snapshot: the newest one that a learner can go on from, which is not
+ * younger than what still is to be generated with: with staleness the version before the last. */
+bool tr_ppo_snapshot(struct tr_ppo_parts *p, enum tr_role role);
 enum tr_status tr_ppo_words(void *self, const struct tr_member *m, struct tr_words *w,
                             struct tr_err *err);
 void tr_ppo_fell(void *self, const struct tr_member *m, int64_t times);

@@ -65,10 +65,32 @@ static enum tr_status make_core(struct tr_ppo_parts *p, const char *state,
     return st == TR_OK ? tr_plan_ppo_open(p->plan, p->core, replicas, state, err) : st;
 }
 
+/* How much the policy has to learn again: from its snapshot, or from the start of the run. */
+static void say_where(struct tr_ppo_parts *p)
+{
+    struct tr_journal_step first;
+    int64_t units = 0, step = 0;
+    double seconds = 0;
+    struct tr_digest from = {{0}};
+    if (tr_ppo_snapshot(p, TR_ROLE_POLICY)) {
+        step = p->snapshot.step;
+        from = p->snapshot.lineage;
+    } else if (tr_journal_step_after(p->journal, -1, &first, NULL) == TR_OK) {
+        from = first.policy.lineage;
+    }
+    (void)tr_journal_replay_cost(p->journal, TR_ROLE_POLICY, &from, &units, &seconds,
+                                 NULL);
+    tr_log_info(p->watch->log,
+                "going on after step %lld; %s %lld, %lld optimiser steps to learn again, "
+                "about %.0f s",
+                (long long)p->first_step,
+                step ? "the last snapshot is of step" : "the learners begin with step",
+                (long long)step, (long long)units, seconds);
+}
+
 static enum tr_status go_on(struct tr_ppo_parts *p, struct tr_err *err)
 {
     struct tr_journal_step last;
-    struct tr_journal_snapshot s;
     enum tr_status st = tr_journal_last(p->journal, &last, err);
     bool before = st == TR_OK;
     if (st != TR_OK && st != TR_AGAIN) return st;
@@ -81,18 +103,7 @@ static enum tr_status go_on(struct tr_ppo_parts *p, struct tr_err *err)
     if (st == TR_OK && before && p->first_step >= p->set.steps)
         st = tr_ppo_save_again(p, &last, err);
     if (st != TR_OK || !before) return st;
-    bool found = tr_journal_snapshot(p->journal, TR_ROLE_POLICY, 0, &s, NULL) == TR_OK;
-    int64_t units = 0;
-    double seconds = 0;
-    if (found)
-        (void)tr_journal_replay_cost(p->journal, TR_ROLE_POLICY, &s.lineage, &units,
-                                     &seconds, NULL);
-    tr_log_info(p->watch->log,
-                "going on after step %lld; %s%lld, %lld optimiser steps to learn again, "
-                "about %.0f s",
-                (long long)p->first_step,
-                found ? "the last snapshot is of step " : "snapshots: ",
-                found ? (long long)s.step : 0LL, (long long)units, seconds);
+    say_where(p);
     return TR_OK;
 }
 

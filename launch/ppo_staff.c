@@ -23,9 +23,7 @@ static const char *model_of(const struct tr_ppo_parts *p, const struct tr_member
     case TR_ROLE_REFERENCE:
         if (own) return own;
         return p->o->ppo.ref_model ? p->o->ppo.ref_model : p->o->model.path;
-    case TR_ROLE_CRITIC: /* it starts from the first reward model, if there is one */
-        for (int64_t i = 0; !own && i < p->roles.rewards; i++)
-            own = p->roles.reward[i].role.model;
+    case TR_ROLE_CRITIC:
         return own ? own : p->o->model.path;
     case TR_ROLE_REWARD:
         return reward ? reward->role.model : NULL;
@@ -37,15 +35,13 @@ static const char *model_of(const struct tr_ppo_parts *p, const struct tr_member
     return p->o->model.path;
 }
 
-/* A learner goes on from its newest snapshot that is not younger than what still is to be generated
- * with: with staleness the version before the last committed one. */
-static const char *snapshot_of(struct tr_ppo_parts *p, enum tr_role role)
+bool tr_ppo_snapshot(struct tr_ppo_parts *p, enum tr_role role)
 {
     struct tr_journal_snapshot *s = &p->snapshot;
     int64_t latest = tr_plan_ppo_step(p->plan) - p->set.staleness;
     for (int64_t back = 0;; back++) {
-        if (tr_journal_snapshot(p->journal, role, back, s, NULL) != TR_OK) return NULL;
-        if (s->step <= latest && tr_path_is_dir(s->folder)) return s->folder;
+        if (tr_journal_snapshot(p->journal, role, back, s, NULL) != TR_OK) return false;
+        if (s->step <= latest && tr_path_is_dir(s->folder)) return true;
     }
 }
 
@@ -85,8 +81,7 @@ static void add_rule(const struct tr_ppo_parts *p, const struct tr_reward_wish *
 static void add_learner(struct tr_ppo_parts *p, const struct tr_member *m,
                         struct tr_words *w)
 {
-    const char *snapshot = snapshot_of(p, m->role);
-    if (snapshot) tr_words_add(w, "--checkpoint", snapshot);
+    if (tr_ppo_snapshot(p, m->role)) tr_words_add(w, "--checkpoint", p->snapshot.folder);
     if (m->role == TR_ROLE_CRITIC) tr_words_add(w, "--no-lm-head", NULL);
     if (p->o->model.recompute == 1) tr_words_add(w, "--recompute", NULL);
     if (m->role == TR_ROLE_POLICY) tr_words_add(w, "--weights", p->weights);

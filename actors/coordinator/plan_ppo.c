@@ -77,12 +77,23 @@ static enum tr_status open_posts(struct tr_plan_ppo *p, struct tr_core *core,
     return st;
 }
 
+/* How many are waited for is said by whoever starts them now; the state says it of rewards that came by
+ * a swap. */
+static void take_replicas(struct tr_plan_ppo *p)
+{
+    for (int64_t i = 0; i < p->rewards.n; i++)
+        for (int64_t k = 0; k < p->set.rewards.n; k++)
+            if (strcmp(p->rewards.slot[i].name, p->set.rewards.slot[k].name) == 0)
+                p->rewards.slot[i].replicas = p->set.rewards.slot[k].replicas;
+}
+
 enum tr_status tr_plan_ppo_open(struct tr_plan_ppo *p, struct tr_core *core,
                                 const int64_t replicas[TR_ROLES], const char *state,
                                 struct tr_err *err)
 {
     struct tr_digest lineage[2];
     enum tr_status st = state ? tr_ppo_plan_read(p, state, lineage, err) : TR_OK;
+    take_replicas(p);
     if (st == TR_OK) st = open_posts(p, core, replicas, err);
     if (st != TR_OK || !state) return st;
     p->resumed = true;
