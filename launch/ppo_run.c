@@ -13,7 +13,9 @@
 #include "launch/home.h"
 #include "launch/ppo_parts.h"
 
-static const double join_seconds = 600;   /* reading large models takes its time */
+static const double join_seconds = 600; /* reading large models takes its time */
+static const double remind_share =
+    0.05; /* of that: then people are told who is missing */
 static const double silence_seconds = 60; /* signs of life come every second */
 static const double absent_seconds = 3600;
 static const double goodbye_seconds = 10;
@@ -41,7 +43,9 @@ static enum tr_status open_journal(struct tr_ppo_parts *p, struct tr_err *err)
 static enum tr_status make_core(struct tr_ppo_parts *p, const char *state,
                                 struct tr_err *err)
 {
-    struct tr_core_settings s = {.join_seconds = join_seconds,
+    double join = p->watch->join_seconds > 0 ? p->watch->join_seconds : join_seconds;
+    struct tr_core_settings s = {.join_seconds = join,
+                                 .remind_seconds = remind_share * join,
                                  .silence_seconds = silence_seconds,
                                  .absent_seconds = absent_seconds,
                                  .here_seconds = 5,
@@ -132,6 +136,9 @@ static enum tr_status hear_stop(struct tr_ppo_parts *p, struct tr_err *err)
     struct signalfd_siginfo which;
     int fd = p->watch->stop_fd;
     if (fd < 0 || read(fd, &which, sizeof which) != (ssize_t)sizeof which) return TR_OK;
+    if (!tr_core_started(p->core))
+        return tr_err_set(err, TR_AGAIN,
+                          "stopped before all had joined; the same command goes on");
     if (p->stopping)
         return tr_err_set(err, TR_GONE,
                           "stopped at once: the step in hand will be made again");

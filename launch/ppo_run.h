@@ -28,6 +28,7 @@
 struct tr_ppo_watch {
     const struct tr_log *log;
     int stop_fd; /* a signalfd. First: finish the step, save, stop; again: stop now. -1: none */
+    double join_seconds; /* how long roles may take to join; 0: 600 */
     bool staff; /* start the processes of the roles block; else others will join */
     const char *address_file; /* where to write the address besides; or NULL */
     const char *roles_file;   /* what others are to start: a line a post, the words of
@@ -42,6 +43,7 @@ struct tr_ppo_outcome {
     struct tr_digest run; /* of weights and states of both: what two runs must share */
 };
 
+/* TR_AGAIN: stopped before anything was begun. */
 enum tr_status tr_ppo_run(const struct tr_options *o, const char *where,
                           const struct tr_ppo_watch *watch, struct tr_ppo_outcome *out,
                           struct tr_err *err);

@@ -55,6 +55,11 @@ void tr_core_destroy(struct tr_core *c)
     free(c);
 }
 
+bool tr_core_started(const struct tr_core *c)
+{
+    return c->started;
+}
+
 bool tr_core_over(const struct tr_core *c)
 {
     return c->over;

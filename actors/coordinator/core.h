@@ -63,8 +63,10 @@ struct tr_core_settings {
     double join_seconds;    /* how long to wait until all posts are filled */
     double silence_seconds; /* without a sign, a unit goes to another worker */
     double absent_seconds;  /* work and nobody to do it: the run ends; 0: never */
-    double here_seconds;    /* between two signs of life to a worker; 0: none */
-    int64_t attempts;       /* of a unit, before the run gives up */
+    double
+        remind_seconds; /* of either wait: then people are told, and as long again later; 0: never */
+    double here_seconds; /* between two signs of life to a worker; 0: none */
+    int64_t attempts;    /* of a unit, before the run gives up */
 };
 
 /* Borrows the planner and the memo (or NULL) until destroy. */
@@ -105,6 +107,8 @@ bool tr_core_next(struct tr_core *c, struct tr_core_action *out);
 /* A question is being worked on bit by bit: a tick should come within some tens of milliseconds. */
 bool tr_core_hurries(const struct tr_core *c);
 
+/* All posts were filled once. */
+bool tr_core_started(const struct tr_core *c);
 /* The planner has all it wanted, and everybody was told to go. */
 bool tr_core_over(const struct tr_core *c);
 

@@ -52,6 +52,7 @@ struct post {
     struct row waiting;
     int64_t sent, saves; /* units that are out; open ones of kind save */
     double absent_since; /* work waits and nobody is here; 0: not so */
+    double told_absent;  /* seconds of that when people were told last */
 };
 
 struct want {
@@ -86,6 +87,8 @@ struct tr_core {
     const struct tr_planner *planner; /* borrows */
     const struct tr_memo *memo;       /* borrows, or NULL */
     double now, born;
+    double
+        told_missing; /* seconds after birth when people were told last who is missing */
     double looked,
         busy; /* clock of the last event; seconds of hearing since the last look at deadlines */
     bool started, over, dirty; /* dirty: kept since the last flush */

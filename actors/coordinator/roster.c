@@ -278,40 +278,72 @@ bool tr_core_all_here(const struct tr_core *c)
     return true;
 }
 
-static enum tr_status check_joined(const struct tr_core *c, struct tr_err *err)
+/* Is it time to speak of a wait of so many seconds? After remind_seconds, then twice that, and so on. */
+static bool time_to_tell(const struct tr_core *c, double waited, double *told)
+{
+    double next = *told > 0 ? 2 * *told : c->set.remind_seconds;
+    if (c->set.remind_seconds <= 0 || waited < next) return false;
+    *told = waited;
+    return true;
+}
+
+static enum tr_status check_joined(struct tr_core *c, struct tr_err *err)
 {
     char missing[160] = "", name[128];
     size_t used = 0;
-    if (c->now - c->born < c->set.join_seconds) return TR_OK;
+    double waited = c->now - c->born;
+    bool over = waited >= c->set.join_seconds;
+    if (!over && !time_to_tell(c, waited, &c->told_missing)) return TR_OK;
     for (int64_t i = 0; i < c->posts && used < sizeof missing; i++)
         if (c->post[i].open && count_here(c, i) < c->post[i].replicas)
             used += (size_t)snprintf(
                 missing + used, sizeof missing - used, "%s %s (%lld of %lld)",
                 used ? "," : "", tr_core_post_text(&c->post[i], name),
                 (long long)count_here(c, i), (long long)c->post[i].replicas);
-    return tr_err_set(err, TR_GONE, "after %.0f s these have not joined:%s",
-                      c->set.join_seconds, missing);
+    if (over)
+        return tr_err_set(err, TR_GONE, "after %.0f s these have not joined:%s",
+                          c->set.join_seconds, missing);
+    return tr_core_say(c, err,
+                       "after %.0f s these have not joined:%s; the run ends after %.0f s "
+                       "without them",
+                       waited, missing, c->set.join_seconds);
+}
+
+/* Work waits and there is nobody to do it. */
+static enum tr_status check_absent(struct tr_core *c, struct post *p, struct tr_err *err)
+{
+    char name[128];
+    double waited = c->now - p->absent_since;
+    tr_core_post_text(p, name);
+    if (c->set.absent_seconds > 0 && waited > c->set.absent_seconds)
+        return tr_err_set(err, TR_GONE,
+                          "no %s has been here for %.0f s, and units wait: %lld", name,
+                          c->set.absent_seconds, (long long)p->waiting.n);
+    if (!time_to_tell(c, waited, &p->told_absent)) return TR_OK;
+    char end[64] = "";
+    if (c->set.absent_seconds > 0)
+        snprintf(end, sizeof end, "; the run ends after %.0f s of that",
+                 c->set.absent_seconds);
+    return tr_core_say(c, err, "no %s has been here for %.0f s, and units wait: %lld%s",
+                       name, waited, (long long)p->waiting.n, end);
 }
 
 enum tr_status tr_core_check_filled(struct tr_core *c, struct tr_err *err)
 {
-    char name[128];
+    enum tr_status st = TR_OK;
     if (!c->started) return check_joined(c, err);
-    for (int64_t i = 0; i < c->posts; i++) {
+    for (int64_t i = 0; i < c->posts && st == TR_OK; i++) {
         struct post *p = &c->post[i];
         bool absent = p->open && p->waiting.n > 0 && count_here(c, i) == 0;
-        if (!absent)
-            p->absent_since = 0;
-        else if (p->absent_since <= 0)
+        if (!absent) {
+            p->absent_since = p->told_absent = 0;
+        } else if (p->absent_since <= 0) {
             p->absent_since = c->now;
-        else if (c->set.absent_seconds > 0 &&
-                 c->now - p->absent_since > c->set.absent_seconds)
-            return tr_err_set(err, TR_GONE,
-                              "%lld units wait, and no %s has been here for %.0f s",
-                              (long long)p->waiting.n, tr_core_post_text(p, name),
-                              c->set.absent_seconds);
+        } else {
+            st = check_absent(c, p, err);
+        }
     }
-    return TR_OK;
+    return st;
 }
 
 /* ---- for people ---- */

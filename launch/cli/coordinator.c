@@ -28,6 +28,42 @@ struct wish {
     double join_seconds, silence_seconds;
 };
 
+/* What a run.yaml says itself, or has no use for. */
+static enum tr_status check_run(const struct wish *w, struct tr_err *err)
+{
+    const struct {
+        const char *name;
+        bool given;
+    } row[] = {{"alone", w->alone},
+               {"isa", w->isa != NULL},
+               {"seed", w->seed >= 0},
+               {"steps", w->steps > 0},
+               {"staleness", w->staleness >= 0},
+               {"threads", w->threads >= 0},
+               {"rollout", w->replicas[TR_ROLE_ROLLOUT] > 0},
+               {"reference", w->replicas[TR_ROLE_REFERENCE] > 0},
+               {"reward", w->replicas[TR_ROLE_REWARD] > 0},
+               {"silence-seconds", w->silence_seconds > 0}};
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++)
+        if (row[i].given)
+            return tr_err_set(err, TR_BADARG,
+                              "--%s: only --skeleton has it; a run.yaml says its own",
+                              row[i].name);
+    return TR_OK;
+}
+
+static void fill_skeleton(struct wish *w)
+{
+    if (w->seed < 0) w->seed = 42;
+    if (w->steps < 1) w->steps = 1;
+    if (w->staleness < 0) w->staleness = 0;
+    if (w->threads < 0) w->threads = 1;
+    if (w->join_seconds < 0) w->join_seconds = 60;
+    if (w->silence_seconds <= 0) w->silence_seconds = 60;
+    for (int r = 0; r < TR_ROLES; r++)
+        if (w->replicas[r] < 1) w->replicas[r] = 1;
+}
+
 static enum tr_status parse(int argc, char **argv, struct wish *w, struct tr_err *err)
 {
     const struct tr_flag flag[] = {
@@ -48,18 +84,16 @@ static enum tr_status parse(int argc, char **argv, struct wish *w, struct tr_err
         {"join-seconds", TR_FLAG_REAL, &w->join_seconds, 0, 1e6},
         {"silence-seconds", TR_FLAG_REAL, &w->silence_seconds, 0.1, 1e6},
     };
-    *w = (struct wish){.seed = 42,
-                       .threads = 1,
-                       .steps = 1,
-                       .replicas = {1, 1, 1, 1, 1},
-                       .join_seconds = 60,
-                       .silence_seconds = 60};
+    *w = (struct wish){
+        .seed = -1, .threads = -1, .staleness = -1, .join_seconds = -1}; /* not given */
     enum tr_status st = tr_flags_read(flag, sizeof flag / sizeof *flag, argc, argv,
                                       w->word.read, WORDS, &w->words, err);
     if (st == TR_OK && w->skeleton == (w->words > 0))
         st = tr_err_set(err, TR_BADARG, "what is to be run: a run.yaml or --skeleton?");
     if (st == TR_OK && w->skeleton && w->roles_file)
         st = tr_err_set(err, TR_BADARG, "--roles-file: --skeleton has no roles block");
+    if (st == TR_OK && !w->skeleton) st = check_run(w, err);
+    if (w->skeleton) fill_skeleton(w);
     return st;
 }
 
@@ -179,6 +213,7 @@ static enum tr_status run_skeleton(const struct wish *w, const struct tr_log *lo
     struct tr_ppo_owner owner = {
         .self = &outcome, .started = note_start, .committed = note_step};
     struct tr_core_settings set = {.join_seconds = w->join_seconds,
+                                   .remind_seconds = w->join_seconds / 20,
                                    .silence_seconds = w->silence_seconds,
                                    .here_seconds = 5,
                                    .attempts = 10};
@@ -219,7 +254,8 @@ int tr_cli_coordinator(int argc, char **argv)
                                         .listen = w.listen,
                                         .keys = w.keys,
                                         .address_file = w.address_file,
-                                        .roles_file = w.roles_file};
+                                        .roles_file = w.roles_file,
+                                        .join_seconds = w.join_seconds};
         return tr_cli_coordinate(&c);
     }
     if (st == TR_OK) st = run_skeleton(&w, &log, &err);

@@ -86,7 +86,7 @@ static const struct command commands[] = {
      "troupe snapshot-db RUN --to FILE [--keys DIR] [--seconds X]\n"},
     {"coordinator", tr_cli_coordinator, "keep a run that other processes work for",
      "troupe coordinator RUN.YAML [KEY=VALUE ...] [--listen ADDRESS] [--keys DIR]\n"
-     "                   [--address-file FILE] [--roles-file FILE]\n"
+     "                   [--address-file FILE] [--roles-file FILE] [--join-seconds X]\n"
      "troupe coordinator --skeleton [--listen ADDRESS] [--keys DIR] [--address-file FILE]\n"
      "                   [--rollout N] [--reference N] [--reward N] [--alone]\n"
      "                   [--steps N] [--staleness 0|1]\n"

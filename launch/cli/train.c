@@ -11,9 +11,15 @@
 
 enum { EXIT_FAILED = 1, EXIT_MISTAKE = 2, EXIT_STOPPED = 130 };
 
-static int fail(enum tr_status st, const struct tr_err *err)
+static const char *command_of(const struct tr_coordinate *c)
 {
-    fprintf(stderr, "troupe train: %s\n", err->text);
+    return c ? "coordinator" : "train";
+}
+
+static int fail(const char *command, enum tr_status st, const struct tr_err *err)
+{
+    fprintf(stderr, "troupe %s: %s\n", command, err->text);
+    if (st == TR_AGAIN) return EXIT_STOPPED;
     return st == TR_BADARG ? EXIT_MISTAKE : EXIT_FAILED;
 }
 
@@ -73,13 +79,14 @@ static int run_ppo(const struct tr_options *o, const char *where, const char *no
     struct tr_log log = {.name = "train", .fd = 2, .level = TR_LOG_INFO};
     struct tr_ppo_watch watch = {.log = &log,
                                  .stop_fd = tr_start_stop_fd(),
+                                 .join_seconds = c ? c->join_seconds : 0,
                                  .staff = !c,
                                  .address_file = c ? c->address_file : NULL,
                                  .roles_file = c ? c->roles_file : NULL};
     if (*notes) tr_log_info(&log, "%.*s", (int)strcspn(notes, "\n"), notes);
     enum tr_status st = tr_ppo_run(o, where, &watch, &outcome, &err);
     if (watch.stop_fd >= 0) close(watch.stop_fd);
-    return st == TR_OK ? tell_ppo(o, &outcome, &log) : fail(st, &err);
+    return st == TR_OK ? tell_ppo(o, &outcome, &log) : fail(command_of(c), st, &err);
 }
 
 static int run(const struct tr_options *o, const char *notes)
@@ -102,7 +109,7 @@ static int run(const struct tr_options *o, const char *notes)
         tr_exec_fini(&ex);
     }
     if (watch.stop_fd >= 0) close(watch.stop_fd);
-    return st == TR_OK ? tell(o, &outcome, &log) : fail(st, &err);
+    return st == TR_OK ? tell(o, &outcome, &log) : fail("train", st, &err);
 }
 
 /* What the command line says about the roles block, into it. */
@@ -131,7 +138,7 @@ static int load_and_run(const char *path, char *const *assignment, int n,
     tr_buf_init(&notes, 1 << 16);
     enum tr_status st = tr_options_load(path, assignment, n, &o, &notes, &err);
     if (st != TR_OK) {
-        code = fail(st, &err);
+        code = fail(command_of(c), st, &err);
         tr_buf_fini(&notes);
         return code;
     }
@@ -142,7 +149,7 @@ static int load_and_run(const char *path, char *const *assignment, int n,
                         where);
     if (st == TR_OK) st = override_roles(c, &o, &err);
     if (st != TR_OK)
-        code = fail(st, &err);
+        code = fail(command_of(c), st, &err);
     else if (o.stage == TR_PPO)
         code = run_ppo(&o, where, tr_buf_text(&notes), c);
     else

@@ -14,6 +14,7 @@ struct tr_coordinate {
     int assignments;
     const char *listen, *keys;
     const char *address_file, *roles_file; /* as in struct tr_ppo_watch */
+    double join_seconds;                   /* the same */
 };
 int tr_cli_coordinate(const struct tr_coordinate *c);
 

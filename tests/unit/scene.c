@@ -72,6 +72,8 @@ void open_scene(struct scene *s, int wanted, int rewards)
 {
     struct tr_core_settings set = {.run = "test",
                                    .join_seconds = 10,
+                                   .absent_seconds = 100,
+                                   .remind_seconds = 2,
                                    .silence_seconds = 5,
                                    .here_seconds = 5,
                                    .attempts = 4};
@@ -98,6 +100,9 @@ void look(struct scene *s)
 {
     struct tr_core_action a;
     while (tr_core_next(s->core, &a)) {
+        bool waits = strstr(a.text, "been here for") || strstr(a.text, "not joined");
+        if (!a.send && waits && s->sayings < 16)
+            snprintf(s->said[s->sayings++], sizeof s->said[0], "%s", a.text);
         if (!a.send) continue;
         int p = (int)a.peer;
         if (a.message.say == TR_SAY_UNIT)

@@ -29,6 +29,8 @@ struct scene {
     int told[8]; /* answers to questions */
     bool told_ok[8];
     char reason[8][200];
+    char said[16][320]; /* lines for people about a wait */
+    int sayings;
     struct tr_err err;
     enum tr_status st;
 };

@@ -499,9 +499,37 @@ static void who_never_joined_is_named(void **state)
     struct tr_err err = {0};
     open_scene(&s, 1, 2);
     hello(&s, 0, TR_ROLE_REWARD, "r");
-    assert_int_equal(tr_core_tick(s.core, 9, &err), TR_OK);
+    for (int t = 1; t < 10; t++) assert_int_equal(tr_core_tick(s.core, t, &err), TR_OK);
+    look(&s);
+    assert_int_equal(s.sayings, 3); /* after 2, 4 and 8 s */
+    assert_string_equal(s.said[1],
+                        "after 4 s these have not joined: reward (1 of 2); the "
+                        "run ends after 10 s without them");
     assert_int_equal(tr_core_tick(s.core, 10, &err), TR_GONE);
-    assert_non_null(strstr(err.text, "reward (1 of 2)"));
+    assert_string_equal(err.text, "after 10 s these have not joined: reward (1 of 2)");
+    close_scene(&s);
+}
+
+static void who_is_missed_is_named(void **state)
+{
+    (void)state;
+    struct scene s = {0};
+    struct tr_err err = {0};
+    open_scene(&s, 3, 1);
+    hello(&s, 0, TR_ROLE_REWARD, "r");
+    look(&s);
+    assert_int_equal(tr_core_lose(s.core, 0, "gone", 1, NULL), TR_OK);
+    for (int t = 2; t < 8; t++) assert_int_equal(tr_core_tick(s.core, t, &err), TR_OK);
+    look(&s);
+    assert_int_equal(s.sayings, 2); /* after 2 and 4 s of that */
+    assert_string_equal(s.said[1],
+                        "no reward has been here for 4 s, and units wait: 3; the "
+                        "run ends after 100 s of that");
+    hello(&s, 1, TR_ROLE_REWARD, "r"); /* another comes, and goes */
+    assert_int_equal(tr_core_lose(s.core, 1, "gone", 20, NULL), TR_OK);
+    assert_int_equal(tr_core_tick(s.core, 120, &err), TR_OK);
+    assert_int_equal(tr_core_tick(s.core, 121, &err), TR_GONE);
+    assert_string_equal(err.text, "no reward has been here for 100 s, and units wait: 3");
     close_scene(&s);
 }
 
@@ -552,6 +580,7 @@ int main(void)
         cmocka_unit_test(here_is_said_now_and_then),
         cmocka_unit_test(long_questions_are_answered_bit_by_bit),
         cmocka_unit_test(who_never_joined_is_named),
+        cmocka_unit_test(who_is_missed_is_named),
         cmocka_unit_test(what_happens_to_workers_is_noted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
