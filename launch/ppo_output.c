@@ -136,32 +136,7 @@ static void say_eval(const struct tr_ppo_parts *p, const struct tr_ppo_report *r
         r->metrics.length, slots);
 }
 
-static enum tr_status add_history(struct tr_ppo_parts *p, json_t *entry,
-                                  struct tr_err *err)
-{
-    if (entry && json_array_append_new(p->history, entry) == 0) return TR_OK;
-    return tr_err_set(err, TR_NOMEM, "log_history: no memory");
-}
-
-static enum tr_status log_eval(struct tr_ppo_parts *p, const struct tr_ppo_report *r,
-                               struct tr_err *err)
-{
-    json_t *all = tr_ppo_metrics_json(r), *entry = json_object(), *value = NULL;
-    const char *key = NULL;
-    json_object_foreach(all, key, value)
-    {
-        char name[160];
-        snprintf(name, sizeof name, "eval_%s", key);
-        json_object_set(entry, name, value);
-    }
-    json_decref(all);
-    json_object_set_new(entry, "eval_reward", json_real(r->metrics.reward));
-    json_object_set_new(entry, "step", json_integer((json_int_t)r->step));
-    say_eval(p, r);
-    return add_history(p, entry, err);
-}
-
-static bool logged(const struct tr_ppo_parts *p, int64_t step)
+bool tr_ppo_logged(const struct tr_ppo_parts *p, int64_t step)
 {
     const struct tr_output_options *o = &p->o->output;
     double every = o->logging_steps >= 1 ? o->logging_steps
@@ -170,52 +145,42 @@ static bool logged(const struct tr_ppo_parts *p, int64_t step)
            (step == 1 && o->logging_first);
 }
 
+/* What is no number JSON does not have. */
+static double number(const json_t *metrics, const char *key)
+{
+    const json_t *value = json_object_get(metrics, key);
+    return json_is_number(value) ? json_number_value(value) : (double)NAN;
+}
+
+struct tr_log_entry tr_ppo_log_entry(const struct tr_ppo_parts *p, int64_t step,
+                                     const json_t *metrics)
+{
+    int64_t each = p->prompts.at.count / p->set.samples;
+    return (struct tr_log_entry){
+        .step = step,
+        .total = p->set.steps,
+        .has_loss = true,
+        .loss = number(metrics, "ppo/loss/policy"),
+        .grad_norm = number(metrics, "ppo/policy/grad_norm"),
+        .lr = number(metrics, "ppo/learning_rate"),
+        .epoch = tr_round_decimals((double)step / (double)each, 2),
+        .has_reward = true,
+        .reward = number(metrics, "env/reward_mean"),
+    };
+}
+
 enum tr_status tr_ppo_log_step(struct tr_ppo_parts *p, const struct tr_ppo_report *r,
                                struct tr_err *err)
 {
-    if (r->eval) return log_eval(p, r, err);
-    if (!logged(p, r->step)) return TR_OK;
-    int64_t each = p->prompts.at.count / p->set.samples;
-    json_t *more = tr_ppo_metrics_json(r);
-    struct tr_log_entry e = {
-        .step = r->step,
-        .total = p->set.steps,
-        .has_loss = true,
-        .loss = r->policy.loss,
-        .grad_norm = r->policy.grad_norm,
-        .lr = r->policy_lr,
-        .epoch = tr_round_decimals((double)r->step / (double)each, 2),
-        .elapsed = tr_clock_seconds() - p->started,
-        .remaining = left(p, r->step),
-        .has_reward = true,
-        .reward = r->metrics.reward,
-        .more = more,
-    };
+    if (r->eval) say_eval(p, r);
+    if (r->eval || !tr_ppo_logged(p, r->step)) return TR_OK;
+    json_t *metrics = tr_ppo_metrics_json(r);
+    struct tr_log_entry e = tr_ppo_log_entry(p, r->step, metrics);
+    e.elapsed = tr_clock_seconds() - p->started;
+    e.remaining = left(p, r->step);
     say_step(p, r);
-    enum tr_status st = add_history(p, tr_trainer_log_history(&e), err);
-    json_decref(more);
-    return st == TR_OK ? tr_trainer_log_append(p->o->output.dir, &e, err) : st;
-}
-
-/* What was logged before this process, as the journal has it. */
-enum tr_status tr_ppo_recall_history(struct tr_ppo_parts *p, struct tr_err *err)
-{
-    struct tr_journal_step row = {.step = 0};
-    enum tr_status st = TR_OK;
-    while (st == TR_OK &&
-           tr_journal_step_after(p->journal, row.step, &row, NULL) == TR_OK) {
-        json_t *entry = json_loads(row.metrics, 0, NULL);
-        if (!entry || !logged(p, row.step)) {
-            json_decref(entry);
-            continue;
-        }
-        json_object_set(entry, "reward", json_object_get(entry, "env/reward_mean"));
-        json_object_set(entry, "loss", json_object_get(entry, "ppo/loss/policy"));
-        json_object_set(entry, "learning_rate",
-                        json_object_get(entry, "ppo/learning_rate"));
-        json_object_set_new(entry, "step", json_integer((json_int_t)row.step));
-        st = add_history(p, entry, err);
-    }
+    enum tr_status st = tr_trainer_log_append(p->o->output.dir, &e, err);
+    json_decref(metrics);
     return st;
 }
 
@@ -273,7 +238,8 @@ enum tr_status tr_ppo_finish(struct tr_ppo_parts *p, struct tr_err *err)
 {
     struct tr_digest all[4] = {p->out.policy, p->out.critic, p->state[0], p->state[1]};
     p->out.run = tr_digest_of(all, sizeof all);
-    enum tr_status st = write_state(p, err);
+    enum tr_status st = tr_ppo_read_history(p, err);
+    if (st == TR_OK) st = write_state(p, err);
     if (st == TR_OK) st = tr_ppo_manifest(p, true, err);
     if (st == TR_OK && p->o->output.plot_loss) tr_ppo_draw(p);
     return st;

@@ -6,6 +6,7 @@
 #include "actors/coordinator/plan_ppo.h"
 #include "core/model/packed_dir.h"
 #include "core/text/examples.h"
+#include "core/watch/trainer_log.h"
 #include "launch/place.h"
 #include "launch/ppo_run.h"
 #include "launch/roles.h"
@@ -60,8 +61,8 @@ struct tr_ppo_parts {
     struct tr_journal_snapshot snapshot; /* the one that was looked up last */
     char run[72], address[TR_ADDRESS_BYTES];
     struct tr_ppo_save save[TR_SAVES_MAX];
-    json_t *history;
-    json_t *kept;                              /* swaps, whose texts the roles borrow */
+    json_t *history; /* log_history: read from the journal at the end */
+    json_t *kept;    /* swaps, whose texts the roles borrow */
     double started, step_started, snapshot_at; /* clock */
     int64_t first_step, snapshot_step;
     bool stopping;
@@ -116,10 +117,16 @@ enum tr_status tr_ppo_ask(void *self, struct tr_core *core, const char *what,
 /* Swaps that were asked for before this process and are not in the state it goes on from. */
 enum tr_status tr_ppo_ask_again(struct tr_ppo_parts *p, struct tr_err *err);
 
+/* ppo_history.c */
+enum tr_status tr_ppo_read_history(struct tr_ppo_parts *p, struct tr_err *err);
+
 /* ppo_output.c */
 enum tr_status tr_ppo_log_step(struct tr_ppo_parts *p, const struct tr_ppo_report *r,
                                struct tr_err *err);
-enum tr_status tr_ppo_recall_history(struct tr_ppo_parts *p, struct tr_err *err);
+bool tr_ppo_logged(const struct tr_ppo_parts *p, int64_t step);
+/* What a logged step's metrics say; `more` is not set, nor is what tells the time. */
+struct tr_log_entry tr_ppo_log_entry(const struct tr_ppo_parts *p, int64_t step,
+                                     const json_t *metrics);
 json_t *tr_ppo_metrics_json(
     const struct tr_ppo_report *r); /* owned by the caller, or NULL */
 enum tr_status tr_ppo_manifest(const struct tr_ppo_parts *p, bool finished,

@@ -103,7 +103,6 @@ static enum tr_status go_on(struct tr_ppo_parts *p, struct tr_err *err)
     p->first_step = p->snapshot_step = tr_plan_ppo_step(p->plan);
     p->out.step = p->first_step;
     if (st == TR_OK) st = tr_trainer_log_trim(p->o->output.dir, p->first_step, err);
-    if (st == TR_OK && before) st = tr_ppo_recall_history(p, err);
     if (st == TR_OK && before && p->first_step >= p->set.steps)
         st = tr_ppo_save_again(p, &last, err);
     if (st != TR_OK || !before) return st;
