@@ -199,6 +199,10 @@ static enum tr_status listen_some(struct running *r, struct tr_err *err)
     int64_t peer;
     enum tr_status st = tr_wire_receive(r->wire, look_seconds, &peer, &m, err);
     if (st == TR_AGAIN) return TR_OK;
+    if (st == TR_BADMSG) { /* no coordinator of ours listens there */
+        tr_err_wrap(err, TR_BADARG, "%s", r->set->address);
+        return TR_BADARG;
+    }
     if (st != TR_OK) return st;
     r->heard = tr_clock_seconds();
     st = hear(r, &m, err);

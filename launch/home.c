@@ -1,10 +1,13 @@
 #include "launch/home.h"
 
+#include <dirent.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "actors/checkpoint.h"
 #include "core/base/file.h"
 #include "core/base/json.h"
 #include "launch/version.h"
@@ -76,6 +79,35 @@ enum tr_status tr_home_clear(const char *dir, struct tr_err *err)
         if (st == TR_OK) st = tr_dir_remove(path, err);
     }
     return st;
+}
+
+/* Folders of this one that are called NAME.part. */
+static enum tr_status sweep_parts(const char *dir, struct tr_err *err)
+{
+    char path[TR_PLACE_BYTES];
+    struct dirent **e = NULL;
+    enum tr_status st = TR_OK;
+    int entries = scandir(dir, &e, NULL, NULL);
+    for (int i = 0; i < entries; i++) {
+        size_t n = strlen(e[i]->d_name);
+        bool part = n > 5 && strcmp(e[i]->d_name + n - 5, ".part") == 0;
+        if (part && st == TR_OK)
+            st = tr_path_join(path, sizeof path, dir, e[i]->d_name, err);
+        if (part && st == TR_OK) st = tr_dir_remove(path, err);
+        free(e[i]);
+    }
+    free(e);
+    return st;
+}
+
+enum tr_status tr_home_sweep(const char *dir, struct tr_err *err)
+{
+    char path[TR_PLACE_BYTES];
+    enum tr_status st = tr_path_join(path, sizeof path, dir, "snapshot", err);
+    if (st == TR_OK) st = sweep_parts(path, err);
+    if (st == TR_OK) st = tr_checkpoint_prune(dir, -1, -1, err);
+    if (st == TR_OK) st = tr_path_join(path, sizeof path, dir, "critic", err);
+    return st == TR_OK ? tr_checkpoint_prune(path, -1, -1, err) : st;
 }
 
 enum tr_status tr_home_journal(const struct tr_options *o, const char *stage,

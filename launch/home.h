@@ -29,6 +29,10 @@ enum tr_status tr_home_config(const struct tr_options *o, struct tr_digest *out,
 /* Removes journal, snapshots and logs: the run begins anew. */
 enum tr_status tr_home_clear(const char *dir, struct tr_err *err);
 
+/* Removes what was left half-written in its snapshots and checkpoints: by who was killed, or when the
+ * disk was full. While no process of the run lives. */
+enum tr_status tr_home_sweep(const char *dir, struct tr_err *err);
+
 /* Opens or makes the journal of dir; a new one gets a run id of its own. TR_BADARG also when it is
  * of another stage. The caller owns *out. */
 enum tr_status tr_home_journal(const struct tr_options *o, const char *stage,

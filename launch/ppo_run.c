@@ -166,6 +166,7 @@ static enum tr_status begin(struct tr_ppo_parts *p, struct tr_err *err)
     enum tr_status st = tr_dir_make(dir, err);
     if (st == TR_OK && p->o->output.overwrite) st = tr_home_clear(dir, err);
     if (st == TR_OK) st = open_journal(p, err);
+    if (st == TR_OK && p->watch->staff) st = tr_home_sweep(dir, err);
     if (st == TR_OK) st = go_on(p, err);
     if (st == TR_OK) st = tr_ppo_manifest(p, false, err);
     if (st == TR_OK) st = open_weights(p, err);

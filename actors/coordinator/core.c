@@ -317,6 +317,14 @@ static enum tr_status ask_who(struct tr_core *c, int64_t peer, struct tr_err *er
     return tr_core_send(c, peer, &m, err);
 }
 
+enum tr_status tr_core_mishear(struct tr_core *c, int64_t peer, const char *why,
+                               double now, struct tr_err *err)
+{
+    bool stranger = peer >= 0 && tr_core_find_worker(c, peer) < 0;
+    enum tr_status st = tr_core_lose(c, peer, why, now, err);
+    return st == TR_OK && stranger ? tr_core_turn_away(c, peer, why, err) : st;
+}
+
 /* Workers hear from us now and then, or they would think that we are gone. */
 static enum tr_status say_here(struct tr_core *c, struct tr_err *err)
 {

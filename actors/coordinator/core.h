@@ -82,7 +82,10 @@ void tr_core_destroy(struct tr_core *c);
  * tr_message_fini. Only a broken run fails: what a peer does wrong is an action. */
 enum tr_status tr_core_hear(struct tr_core *c, int64_t peer, struct tr_message *m,
                             double now, struct tr_err *err);
-/* The peer sent what is no message, or is gone. */
+/* The peer said what cannot be understood: a stranger is told why it is not admitted. */
+enum tr_status tr_core_mishear(struct tr_core *c, int64_t peer, const char *why,
+                               double now, struct tr_err *err);
+/* The peer is gone. */
 enum tr_status tr_core_lose(struct tr_core *c, int64_t peer, const char *why, double now,
                             struct tr_err *err);
 /* Time has passed. */

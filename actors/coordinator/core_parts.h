@@ -132,6 +132,8 @@ enum tr_status tr_core_room(void *list, int64_t n, int64_t *room, size_t each,
 int64_t tr_core_find_worker(const struct tr_core *c, int64_t peer); /* or -1 */
 enum tr_status tr_core_admit(struct tr_core *c, int64_t peer,
                              const struct tr_hello *hello, struct tr_err *err);
+enum tr_status tr_core_turn_away(struct tr_core *c, int64_t peer, const char *why,
+                                 struct tr_err *err);
 bool tr_core_all_here(const struct tr_core *c);
 bool tr_core_idle(const struct tr_core *c, const struct worker *w);
 /* TR_GONE names the posts that are not filled when the time to join is up, or that were left. */

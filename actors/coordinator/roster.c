@@ -240,6 +240,12 @@ static enum tr_status welcome(struct tr_core *c, int64_t peer, int64_t at,
     return tr_core_send(c, peer, &m, err);
 }
 
+enum tr_status tr_core_turn_away(struct tr_core *c, int64_t peer, const char *why,
+                                 struct tr_err *err)
+{
+    return welcome(c, peer, -1, why, err);
+}
+
 enum tr_status tr_core_admit(struct tr_core *c, int64_t peer, const struct tr_hello *h,
                              struct tr_err *err)
 {

@@ -59,7 +59,7 @@ static enum tr_status hear_one(struct tr_core *core, struct tr_wire *wire, doubl
         return st;
     }
     if (st == TR_BADMSG)
-        return tr_core_lose(core, peer, why.text, tr_clock_seconds(), err);
+        return tr_core_mishear(core, peer, why.text, tr_clock_seconds(), err);
     return st == TR_AGAIN ? st : tr_err_set(err, st, "%s", why.text);
 }
 

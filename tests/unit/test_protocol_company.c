@@ -249,8 +249,13 @@ static void clause_1_4_it_costs_the_sender_its_units(void **state)
     open_scene(&s);
     tell(&s, 0, hello(0, "r"));
     struct tr_digest id = s.unit[0][0];
-    assert_int_equal(tr_core_lose(s.core, 0, "no message", 1, NULL), TR_OK);
+    assert_int_equal(tr_core_mishear(s.core, 0, "no message", 1, NULL), TR_OK);
+    assert_int_equal(tr_core_mishear(s.core, 2, "no message", 1, NULL), TR_OK);
     tell(&s, 1, hello(1, "r"));
+    assert_int_equal(s.times[0][TR_SAY_WELCOME], 1);
+    assert_int_equal(s.times[2][TR_SAY_WELCOME], 1); /* a stranger's */
+    assert_false(s.last[2][TR_SAY_WELCOME].as.welcome.admitted);
+    assert_string_equal(s.last[2][TR_SAY_WELCOME].as.welcome.reason, "no message");
     assert_true(tr_digest_equal(&s.unit[1][0], &id));
     tell(&s, 0, (struct tr_message){.say = TR_SAY_PROGRESS});
     assert_int_equal(s.times[0][TR_SAY_WHO], 1);
