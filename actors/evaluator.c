@@ -29,6 +29,14 @@ void tr_evaluator_destroy(struct tr_evaluator *e)
     free(e);
 }
 
+size_t tr_evaluator_bytes(const struct tr_params *params, bool bf16, int64_t max_tokens)
+{
+    const struct tr_arch *a = tr_params_arch(params);
+    struct tr_trunk_size size = {.max_tokens = max_tokens, .max_sequences = max_tokens};
+    return tr_weights_bytes(params, bf16) + tr_trunk_bytes(a, &size) +
+           tr_head_bytes(a, max_tokens);
+}
+
 enum tr_status tr_evaluator_create(const struct tr_exec *ex, const struct tr_weights *w,
                                    int64_t max_tokens, struct tr_evaluator **out,
                                    struct tr_err *err)

@@ -19,6 +19,9 @@
 
 struct tr_evaluator;
 
+/* What one and its weights take, from shapes alone. */
+size_t tr_evaluator_bytes(const struct tr_params *params, bool bf16, int64_t max_tokens);
+
 /* Borrows ex and w until destroy. max_tokens bounds the longest sequence. */
 enum tr_status tr_evaluator_create(const struct tr_exec *ex, const struct tr_weights *w,
                                    int64_t max_tokens, struct tr_evaluator **out,

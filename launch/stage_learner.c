@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "actors/evaluator.h"
 #include "core/base/clock.h"
 #include "core/base/file.h"
 #include "core/model/memory.h"
@@ -10,30 +11,6 @@
 #include "launch/stage_parts.h"
 
 static const double join_seconds = 600; /* reading a large model takes its time */
-
-/* Activations are recomputed when that is asked for, or when keeping them would take more than
- * three quarters of what the host has: it costs time and changes no bit. */
-static enum tr_status choose_recompute(const struct tr_stage_parts *p,
-                                       struct tr_learner_start *start, struct tr_err *err)
-{
-    struct tr_memory need;
-    char text[256];
-    size_t there = 0;
-    start->recompute = p->o->model.recompute == 1;
-    enum tr_status st = tr_memory_available("", &there, err);
-    if (st == TR_OK) st = tr_learner_memory(start, &need, err);
-    if (st != TR_OK) return st;
-    bool open = p->o->model.recompute < 0 && !p->o->model.never_recompute;
-    if (open && need.total > there / 4 * 3) {
-        start->recompute = true;
-        st = tr_learner_memory(start, &need, err);
-    }
-    tr_memory_text(&need, text, sizeof text);
-    tr_log_info(p->watch->log, "memory: %s, %.1f GiB available%s", text,
-                (double)there / 1073741824.0,
-                start->recompute ? ", activations recomputed" : "");
-    return tr_memory_check(&need, there, err);
-}
 
 /* The peer's estimate: 6 operations a token and parameter outside the embedding. */
 static double flos_per_token(const struct tr_params *params)
@@ -227,6 +204,47 @@ static enum tr_status estimate_flos(struct tr_stage_parts *p, const struct tr_ar
     return st;
 }
 
+/* Learner and references of this host. */
+static enum tr_status estimate(const struct tr_stage_parts *p, struct tr_memory *need,
+                               struct tr_err *err)
+{
+    struct tr_arch arch;
+    struct tr_params *params = NULL;
+    enum tr_status st = tr_learner_memory(&p->start, need, err);
+    if (st != TR_OK || references(p) == 0) return st;
+    st = tr_arch_load(reference_model(p), &arch, NULL, err);
+    if (st == TR_OK) st = tr_params_create(&arch, true, false, &params, err);
+    if (st != TR_OK) return st;
+    tr_memory_add(need, "references",
+                  (size_t)references(p) *
+                      tr_evaluator_bytes(params, p->start.bf16, p->start.max_tokens));
+    tr_params_destroy(params);
+    return TR_OK;
+}
+
+/* Activations are recomputed when that is asked for, or when keeping them would take more than
+ * three quarters of what the host has: it costs time and changes no bit. */
+static enum tr_status choose_recompute(struct tr_stage_parts *p, struct tr_err *err)
+{
+    struct tr_memory need;
+    char text[256];
+    size_t there = 0;
+    p->start.recompute = p->o->model.recompute == 1;
+    enum tr_status st = tr_memory_available("", &there, err);
+    if (st == TR_OK) st = estimate(p, &need, err);
+    if (st != TR_OK) return st;
+    bool open = p->o->model.recompute < 0 && !p->o->model.never_recompute;
+    if (open && need.total > there / 4 * 3) {
+        p->start.recompute = true;
+        st = estimate(p, &need, err);
+    }
+    tr_memory_text(&need, text, sizeof text);
+    tr_log_info(p->watch->log, "memory: %s, %.1f GiB available%s", text,
+                (double)there / 1073741824.0,
+                p->start.recompute ? ", activations recomputed" : "");
+    return tr_memory_check(&need, there, err);
+}
+
 enum tr_status tr_stage_open_learner(struct tr_stage_parts *p, const char *checkpoint,
                                      struct tr_err *err)
 {
@@ -248,13 +266,12 @@ enum tr_status tr_stage_open_learner(struct tr_stage_parts *p, const char *check
                     "it are refused when they occur",
                     (int)tr_tokenizer_size(p->tokenizer), (long long)arch.V);
     tr_stage_micro_batch(p->plan, &start.max_tokens, &start.max_sequences);
-    st = choose_recompute(p, &start, err);
-    if (st == TR_OK) st = estimate_flos(p, &arch, &start, err);
-    if (st != TR_OK) return st;
     p->start = start;
     snprintf(p->newest, sizeof p->newest, "%s", checkpoint);
     st = tr_roles_read(p->o->roles, "roles", NULL, &p->roles, err);
     if (st == TR_OK) st = check_reference(p, err);
+    if (st == TR_OK) st = choose_recompute(p, err);
+    if (st == TR_OK) st = estimate_flos(p, &arch, &start, err);
     if (st == TR_OK) st = open_journal(p, err);
     if (st == TR_OK)
         st = tr_home_listen(p->o->output.dir, &p->roles, p->run, p->watch->log,

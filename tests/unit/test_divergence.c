@@ -4,8 +4,10 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -94,6 +96,38 @@ static void it_is_the_sum_over_the_vocabulary(void **state)
     }
 }
 
+/* Bytes of address space: what an arena maps is not touched yet. */
+static double mapped(void)
+{
+    long pages = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+    assert_non_null(f);
+    assert_int_equal(fscanf(f, "%ld", &pages), 1); // NOLINT(cert-err34-c): by the kernel
+    fclose(f);
+    return (double)pages * (double)sysconf(_SC_PAGESIZE);
+}
+
+/* What is said before an evaluator is made is what it takes, but for a few rows of numbers. */
+static void its_memory_is_told_before(void **state)
+{
+    (void)state;
+    enum { MANY = 4096 };
+    struct tiny p;
+    struct tr_evaluator *e = NULL;
+    const struct tr_arch *a = &tiny_archs[0].arch;
+    assert_true(tiny_open(&p, a, 5, NULL, 1, TR_MATH_EXACT, false));
+    const struct tr_params *params = tr_weights_params(p.w);
+    size_t told =
+        tr_evaluator_bytes(params, false, MANY) - tr_weights_bytes(params, false);
+    double before = mapped();
+    assert_int_equal(tr_evaluator_create(&p.ex, p.w, MANY, &e, NULL), TR_OK);
+    double taken = mapped() - before;
+    tr_evaluator_destroy(e);
+    tiny_close(&p);
+    if (taken < 0.99 * (double)told || taken > 1.1 * (double)told)
+        fail_msg("%.0f bytes taken, %zu told", taken, told);
+}
+
 static void a_unit_is_answered(void **state)
 {
     (void)state;
@@ -155,6 +189,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_is_the_sum_over_the_vocabulary),
+        cmocka_unit_test(its_memory_is_told_before),
         cmocka_unit_test(a_unit_is_answered),
         cmocka_unit_test(vocabularies_must_agree),
     };
