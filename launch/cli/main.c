@@ -32,8 +32,9 @@ static const struct command commands[] = {
      "What a key does not change here is noted, what it would change is refused.\n"
      "Own keys: threads, math (exact|openblas), compat (llamafactory-0.9.3).\n"
      "\n"
-     "Ctrl-C finishes the step, saves a checkpoint and exits with 130; go on with\n"
-     "resume_from_checkpoint=true. Exit codes: 1 failed, 2 a mistake in what was asked.\n"},
+     "Ctrl-C finishes the step, saves a checkpoint and exits with 130; a second one ends\n"
+     "at once. Go on with resume_from_checkpoint=true. `troupe status` says how it goes.\n"
+     "Exit codes: 1 failed, 2 a mistake in what was asked.\n"},
     {"import", tr_cli_import, "make a model folder out of a GGUF file",
      "troupe import MODEL.gguf DIR [--dtype f32|bf16|f16]\n"
      "\n"
@@ -62,7 +63,8 @@ static const struct command commands[] = {
     {"status", tr_cli_status, "how a run is doing",
      "troupe status RUN [--json] [--keys DIR] [--seconds X]\n"
      "\n"
-     "Asks the run's coordinator: step, seconds a step, who is there and busy, what waits.\n"
+     "Asks the run's coordinator, of any stage: step, seconds a step, tokens a second, time\n"
+     "left, who is there and busy, what waits.\n"
      "Without a coordinator the journal RUN/run.db answers: where it stopped, who worked.\n"},
     {"rollouts", tr_cli_rollouts, "prompts, answers and scores of a step",
      "troupe rollouts RUN [--step N] [--held-out] [--first N] [--count N] [--model DIR]\n"
