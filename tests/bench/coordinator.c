@@ -15,11 +15,13 @@
  * With --copy somebody asks for a copy of the journal at half time: how long it took, and the longest turn
  * of the coordinator (a wait of at most 0.2 s included) before it and while it was made.
  * DIR holds run.db while it lasts: a samples' worth of 12 KiB each, and as much again for the log. */
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -356,6 +358,16 @@ static void work(const struct bench *b, enum tr_role role, int from)
     _exit(0);
 }
 
+/* A child of the bench ends with it, however that ends. */
+static bool fork_child(void)
+{
+    pid_t parent = getpid();
+    if (fork() != 0) return false;
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent) _exit(1);
+    return true;
+}
+
 /* Somebody who wants a copy of the journal at half time. */
 static void ask_copy(const struct bench *b, int from)
 {
@@ -402,8 +414,8 @@ static void run(struct bench *b)
     b->marks = 0;
     b->saved_step = 0;
     for (int r = 0; r < TR_ROLES; r++)
-        if (fork() == 0) work(b, (enum tr_role)r, tell[0]);
-    if (b->set.copy && fork() == 0) ask_copy(b, tell[0]);
+        if (fork_child()) work(b, (enum tr_role)r, tell[0]);
+    if (b->set.copy && fork_child()) ask_copy(b, tell[0]);
     must(tr_path_join(path, sizeof path, b->set.folder, "run.db", &err), &err);
     if (b->keys) must(tr_keys_open(b->keys, TR_KEY_SERVER, &keys, &err), &err);
     must(tr_journal_open(path, NULL, &meta, &b->journal, &err), &err);
