@@ -12,39 +12,8 @@
 #include "core/base/clock.h"
 #include "proto/gate.h"
 #include "proto/wire.h"
+#include "tests/unit/scarce.h"
 #include "tests/unit/scratch.h"
-
-static int64_t countdown = -1;
-
-void *__real_malloc(size_t size);
-void *__wrap_malloc(size_t size);
-void *__real_calloc(size_t n, size_t size);
-void *__wrap_calloc(size_t n, size_t size);
-void *__real_realloc(void *at, size_t size);
-void *__wrap_realloc(void *at, size_t size);
-
-static int fails(void)
-{
-    if (countdown < 0) return 0;
-    if (countdown == 0) return 1;
-    countdown--;
-    return 0;
-}
-
-void *__wrap_malloc(size_t size)
-{
-    return fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return fails() ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *at, size_t size)
-{
-    return fails() ? NULL : __real_realloc(at, size);
-}
 
 struct company { /* a coordinator with keys, and another run's keys */
     char dir[SCRATCH_ROOM], at[SCRATCH_ROOM], other[SCRATCH_ROOM];
@@ -348,10 +317,10 @@ static void opening_without_memory(void **state)
         struct tr_wire *w = NULL;
         struct tr_err err = {0};
         char bound[TR_ADDRESS_BYTES];
-        countdown = k;
+        scarce_after(k);
         st = tr_keys_open(c.at, TR_KEY_SERVER, &keys, &err);
         if (st == TR_OK) st = tr_wire_listen("tcp://127.0.0.1:0", &keys, bound, &w, &err);
-        countdown = -1;
+        scarce_after(-1);
         if (st != TR_OK && (st != TR_NOMEM || w || !err.text[0]))
             fail_msg("allocation %lld: %s: %s", (long long)k, tr_status_name(st),
                      err.text);

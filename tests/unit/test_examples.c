@@ -13,38 +13,7 @@
 
 #include "core/text/examples.h"
 #include "tests/unit/made_tokenizer.h"
-
-static int64_t countdown = -1;
-
-void *__real_malloc(size_t size);
-void *__wrap_malloc(size_t size);
-void *__real_calloc(size_t n, size_t size);
-void *__wrap_calloc(size_t n, size_t size);
-void *__real_realloc(void *at, size_t size);
-void *__wrap_realloc(void *at, size_t size);
-
-static int fails(void)
-{
-    if (countdown < 0) return 0;
-    if (countdown == 0) return 1;
-    countdown--;
-    return 0;
-}
-
-void *__wrap_malloc(size_t size)
-{
-    return fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return fails() ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *at, size_t size)
-{
-    return fails() ? NULL : __real_realloc(at, size);
-}
+#include "tests/unit/scarce.h"
 
 /* golden.json, `fit`: prompt, answer, cutoff, wanted prompt, wanted answer. */
 static const int64_t fits[][5] = {
@@ -655,9 +624,9 @@ static void run_out_of_memory(enum tr_stage stage, const char *info, const char 
         struct tr_tokenizer *t = open_characters(false);
         struct tr_examples *e = NULL;
         struct tr_err err = {0};
-        countdown = k;
+        scarce_after(k);
         st = tr_examples_load(&o, t, &e, NULL, &err);
-        countdown = -1;
+        scarce_after(-1);
         assert_true(st == TR_OK || (!e && err.text[0]));
         assert_true(k < 10000);
         tr_examples_destroy(e);

@@ -16,32 +16,8 @@
 #include "core/base/json.h"
 #include "core/model/folder.h"
 #include "tests/unit/made_folder.h"
+#include "tests/unit/scarce.h"
 #include "tests/unit/scratch.h"
-
-static int64_t countdown = -1;
-
-void *__real_malloc(size_t size);
-void *__wrap_malloc(size_t size);
-void *__real_calloc(size_t n, size_t size);
-void *__wrap_calloc(size_t n, size_t size);
-
-static int fails(void)
-{
-    if (countdown < 0) return 0;
-    if (countdown == 0) return 1;
-    countdown--;
-    return 0;
-}
-
-void *__wrap_malloc(size_t size)
-{
-    return fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return fails() ? NULL : __real_calloc(n, size);
-}
 
 static void compare_files(const char *which, const struct tr_st *a, const struct tr_st *b)
 {
@@ -519,9 +495,9 @@ static void test_allocation_faults(void **state)
     enum tr_status st = TR_NOMEM;
     for (int64_t k = 0; st != TR_OK; k++) {
         struct tr_err err = {0};
-        countdown = k;
+        scarce_after(k);
         st = read_and_write(from, to, &ex, p, flat, &err);
-        countdown = -1;
+        scarce_after(-1);
         if (st != TR_OK && (st != TR_NOMEM || !err.text[0]))
             fail_msg("allocation %lld: status %d: %s", (long long)k, (int)st, err.text);
         assert_true(k < 1000);

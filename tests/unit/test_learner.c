@@ -11,26 +11,8 @@
 #include <cmocka.h>
 
 #include "tests/unit/learning.h"
+#include "tests/unit/scarce.h"
 #include "tests/unit/tiny.h"
-
-static int64_t allocations; /* counted while a test looks */
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t n, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t n, size_t size);
-
-void *__wrap_malloc(size_t size)
-{
-    allocations++;
-    return __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    allocations++;
-    return __real_calloc(n, size);
-}
 
 enum { SEQUENCES = 8, STEPS = 3, OBJECTIVES = 5 };
 
@@ -234,9 +216,9 @@ static void a_step_allocates_nothing(void **state)
         struct tr_learn_result r;
         assert_true(learning_learner(&way, &tiny_archs[0].arch, o % 2, &ex, &l));
         learning_open(&x, objectives[o], tiny_archs[0].arch.V, SEQUENCES, 2);
-        int64_t before = allocations;
+        int64_t before = scarce_calls();
         step(l, &x.task, &r);
-        assert_int_equal(allocations, before);
+        assert_int_equal(scarce_calls(), before);
         learning_close(&x);
         tr_learner_close(l);
         tr_exec_fini(&ex);

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "core/learn/rollouts.h"
+#include "tests/unit/scarce.h"
 
 #define ASSERT_NEAR(got, want, within)                                                   \
     do {                                                                                 \
@@ -19,23 +20,6 @@
         if (!(fabs(got_ - (want)) <= (within)))                                          \
             fail_msg("%s: %.12g, want %.12g", #got, got_, (double)(want));               \
     } while (0)
-
-static int64_t countdown = -1; /* allocations until one fails; below 0: none does */
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t n, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t n, size_t size);
-
-void *__wrap_malloc(size_t size)
-{
-    return countdown >= 0 && countdown-- == 0 ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return countdown >= 0 && countdown-- == 0 ? NULL : __real_calloc(n, size);
-}
 
 enum { FIRST = 3, SECOND = 2, ALL = 5 };
 static const float logp[ALL] = {-0.7F, -1.2F, -0.3F, -1.1F, -0.4F};
@@ -241,9 +225,9 @@ static void no_memory(void **state)
     c.state = tr_ppo_state_start(&c.rules);
     for (int64_t k = 0; st != TR_OK; k++) {
         struct tr_ppo_state before = c.state;
-        countdown = k;
+        scarce_after(k);
         st = tr_ppo_prepare(&c.rules, &c.state, c.s, 2, &c.m, &err);
-        countdown = -1;
+        scarce_after(-1);
         if (st == TR_OK) break;
         assert_int_equal(st, TR_NOMEM);
         assert_true(err.text[0] != 0);
@@ -253,17 +237,17 @@ static void no_memory(void **state)
     st = TR_NOMEM;
     for (int64_t k = 0; st != TR_OK; k++) {
         struct tr_ppo_arrays a;
-        countdown = k;
+        scarce_after(k);
         st = tr_ppo_arrays_make(&c.rules, c.s, pick, 2, &a, &err);
-        countdown = -1;
+        scarce_after(-1);
         tr_ppo_arrays_fini(&a);
     }
     st = TR_NOMEM;
     for (int64_t k = 0; st != TR_OK; k++) {
         struct tr_ppo_sample s = {0};
-        countdown = k;
+        scarce_after(k);
         st = tr_ppo_sample_fill(&s, token, 2, token + 2, logp, 2, &err);
-        countdown = -1;
+        scarce_after(-1);
         tr_ppo_sample_fini(&s);
     }
     tear_down(&c);

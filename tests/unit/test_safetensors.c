@@ -18,33 +18,9 @@
 #include "core/base/file.h"
 #include "core/model/half.h"
 #include "core/model/safetensors.h"
+#include "tests/unit/scarce.h"
 
 /* Allocations may fail from the k-th on: ours through the linker, jansson's through its hook. */
-static int64_t countdown = -1;
-
-void *__real_malloc(size_t size);
-void *__wrap_malloc(size_t size);
-void *__real_calloc(size_t n, size_t size);
-void *__wrap_calloc(size_t n, size_t size);
-
-static int fails(void)
-{
-    if (countdown < 0) return 0;
-    if (countdown == 0) return 1;
-    countdown--;
-    return 0;
-}
-
-void *__wrap_malloc(size_t size)
-{
-    return fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return fails() ? NULL : __real_calloc(n, size);
-}
-
 /* A file: header size, header, `data` bytes 0, 1, 2, ... */
 struct made {
     unsigned char *at;
@@ -469,13 +445,13 @@ static void test_allocation_faults(void **state)
     struct tr_err err = {0};
     scratch_path(path, sizeof path, "one");
     snprintf(part, sizeof part, "%s.part", path);
-    json_set_alloc_funcs(__wrap_malloc, free);
+    json_set_alloc_funcs(malloc, free); /* that is now the scarce one, also for jansson */
     enum tr_status st = TR_NOMEM;
     for (int64_t k = 0; st != TR_OK; k++) {
         err = (struct tr_err){0};
-        countdown = k;
+        scarce_after(k);
         st = write_abc(path, &err);
-        countdown = -1;
+        scarce_after(-1);
         if (st != TR_OK) assert_true(err.text[0] && !tr_path_exists(part));
         assert_true(k < 1000);
     }
@@ -483,14 +459,13 @@ static void test_allocation_faults(void **state)
     for (int64_t k = 0; st != TR_OK; k++) {
         struct tr_st *f = NULL;
         err = (struct tr_err){0};
-        countdown = k;
+        scarce_after(k);
         st = tr_st_open(path, &f, &err);
-        countdown = -1;
+        scarce_after(-1);
         if (st != TR_OK) assert_true(!f && err.text[0]);
         tr_st_close(f);
         assert_true(k < 1000);
     }
-    json_set_alloc_funcs(malloc, free);
     scratch_remove(path);
 }
 

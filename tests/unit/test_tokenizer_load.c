@@ -14,38 +14,7 @@
 #include "core/text/tokenizer.h"
 #include "core/text/utf8.h"
 #include "tests/unit/made_tokenizer.h"
-
-static int64_t countdown = -1;
-
-void *__real_malloc(size_t size);
-void *__wrap_malloc(size_t size);
-void *__real_calloc(size_t n, size_t size);
-void *__wrap_calloc(size_t n, size_t size);
-void *__real_realloc(void *at, size_t size);
-void *__wrap_realloc(void *at, size_t size);
-
-static int fails(void)
-{
-    if (countdown < 0) return 0;
-    if (countdown == 0) return 1;
-    countdown--;
-    return 0;
-}
-
-void *__wrap_malloc(size_t size)
-{
-    return fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return fails() ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *at, size_t size)
-{
-    return fails() ? NULL : __real_realloc(at, size);
-}
+#include "tests/unit/scarce.h"
 
 static uint32_t next_random(uint64_t *seed)
 {
@@ -183,11 +152,11 @@ static void memory_may_run_out_anywhere(void **state)
         struct tr_tokenizer *t = NULL;
         struct tr_ids ids = {0};
         struct tr_err err = {0};
-        countdown = k;
+        scarce_after(k);
         st = tr_tokenizer_parse(json, strlen(json), "made", &t, &err);
         if (st == TR_OK)
             st = tr_tokenizer_encode(t, "abc <x> \xC3\xA9 123", 14, &ids, &err);
-        countdown = -1;
+        scarce_after(-1);
         assert_true(st == TR_OK || err.text[0]);
         assert_true(k < 10000);
         tr_ids_fini(&ids);

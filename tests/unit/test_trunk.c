@@ -10,26 +10,8 @@
 
 #include <cmocka.h>
 
+#include "tests/unit/scarce.h"
 #include "tests/unit/tiny.h"
-
-/* Counts what a step allocates (-Wl,--wrap): it must be nothing. */
-static long allocations;
-void *__real_malloc(size_t size);
-void *__wrap_malloc(size_t size);
-void *__real_calloc(size_t n, size_t size);
-void *__wrap_calloc(size_t n, size_t size);
-
-void *__wrap_malloc(size_t size)
-{
-    allocations++;
-    return __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    allocations++;
-    return __real_calloc(n, size);
-}
 
 /* A model, a trunk, a head, a batch and all outputs. */
 struct bench {
@@ -418,9 +400,9 @@ static void a_step_allocates_nothing(void **state)
         struct bench t;
         assert_true(bench_open(&t, &tiny_archs[0].arch, &c));
         step(&t, 0, S);
-        const long before = allocations;
+        const long before = scarce_calls();
         step(&t, 0, S);
-        assert_int_equal(allocations - before, 2); /* tiny_step's own two */
+        assert_int_equal(scarce_calls() - before, 2); /* tiny_step's own two */
         bench_close(&t);
     }
 }
