@@ -175,6 +175,8 @@ enum tr_status tr_address_resolve(struct tr_address *a, struct tr_err *err)
     number_text(&found, host, sizeof host);
     snprintf(a->numbers, sizeof a->numbers, "tcp://%s:%d", host, a->port);
     a->six = found.ss_family == AF_INET6;
+    if (strcasecmp(a->host, "localhost") == 0) /* ZeroMQ would ask a name server again */
+        memcpy(a->place, a->numbers, sizeof a->numbers);
     return TR_OK;
 }
 

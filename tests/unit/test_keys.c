@@ -377,6 +377,7 @@ static void names_are_looked_up(void **state)
     assert_int_equal(tr_address_parse("tcp://localhost:77", true, &a, NULL), TR_OK);
     assert_int_equal(tr_address_resolve(&a, NULL), TR_OK);
     assert_string_equal(a.numbers, "tcp://127.0.0.1:77");
+    assert_string_equal(a.place, a.numbers);
     assert_int_equal(tr_address_parse("tcp://no-such-host.invalid:77", true, &a, NULL),
                      TR_OK);
     assert_int_equal(tr_address_resolve(&a, &err), TR_BADARG);
