@@ -29,7 +29,8 @@ enum tr_status tr_ppo_check_model(const struct tr_ppo_parts *p, const char *what
                           what, folder, (long long)arch.V,
                           (int)tr_tokenizer_size(p->tokenizer));
     /* Whoever joins from another host reads weights of its own. */
-    if (st == TR_OK && p->watch->staff) st = tr_folder_open(folder, &weights, err);
+    if (st == TR_OK && p->watch->joining.staff)
+        st = tr_folder_open(folder, &weights, err);
     tr_folder_close(weights);
     return st == TR_OK ? TR_OK : tr_err_wrap(err, st, "%s", what);
 }

@@ -13,7 +13,6 @@
 #include "launch/home.h"
 #include "launch/ppo_parts.h"
 
-static const double join_seconds = 600; /* reading large models takes its time */
 static const double remind_share =
     0.05; /* of that: then people are told who is missing */
 static const double silence_seconds = 60; /* signs of life come every second */
@@ -43,7 +42,7 @@ static enum tr_status open_journal(struct tr_ppo_parts *p, struct tr_err *err)
 static enum tr_status make_core(struct tr_ppo_parts *p, const char *state,
                                 struct tr_err *err)
 {
-    double join = p->watch->join_seconds > 0 ? p->watch->join_seconds : join_seconds;
+    double join = tr_joining_seconds(&p->watch->joining);
     struct tr_core_settings s = {.join_seconds = join,
                                  .remind_seconds = remind_share * join,
                                  .silence_seconds = silence_seconds,
@@ -166,14 +165,14 @@ static enum tr_status begin(struct tr_ppo_parts *p, struct tr_err *err)
     enum tr_status st = tr_dir_make(dir, err);
     if (st == TR_OK && p->o->output.overwrite) st = tr_home_clear(dir, err);
     if (st == TR_OK) st = open_journal(p, err);
-    if (st == TR_OK && p->watch->staff) st = tr_home_sweep(dir, err);
+    if (st == TR_OK && p->watch->joining.staff) st = tr_home_sweep(dir, err);
     if (st == TR_OK) st = go_on(p, err);
     if (st == TR_OK) st = tr_ppo_manifest(p, false, err);
     if (st == TR_OK) st = open_weights(p, err);
     if (st == TR_OK)
         st = tr_home_listen(dir, &p->roles, p->run, p->watch->log, p->address, &p->wire,
                             err);
-    if (st == TR_OK && p->watch->staff) st = tr_ppo_start_staff(p, err);
+    if (st == TR_OK && p->watch->joining.staff) st = tr_ppo_start_staff(p, err);
     if (st == TR_OK) st = tr_ppo_tell_others(p, err);
     p->started = p->step_started = p->snapshot_at = tr_clock_seconds();
     return st;

@@ -24,15 +24,12 @@
 #include "core/base/digest.h"
 #include "core/base/log.h"
 #include "launch/options.h"
+#include "launch/staff.h"
 
 struct tr_ppo_watch {
     const struct tr_log *log;
     int stop_fd; /* a signalfd. First: finish the step, save, stop; again: stop now. -1: none */
-    double join_seconds; /* how long roles may take to join; 0: 600 */
-    bool staff; /* start the processes of the roles block; else others will join */
-    const char *address_file; /* where to write the address besides; or NULL */
-    const char *roles_file;   /* what others are to start: a line a post, the words of
-                               * `troupe role` between tabs; anew with each snapshot. Or NULL */
+    struct tr_joining joining;
 };
 
 struct tr_ppo_outcome {

@@ -218,43 +218,15 @@ enum tr_status tr_ppo_start_staff(struct tr_ppo_parts *p, struct tr_err *err)
 
 /* ---- those who are started by others ---- */
 
-static enum tr_status put_post(struct tr_ppo_parts *p, enum tr_role role,
-                               const char *slot, struct tr_buf *out, struct tr_err *err)
-{
-    struct tr_member m = {.role = role};
-    struct tr_words w = {.n = 0};
-    snprintf(m.slot, sizeof m.slot, "%s", slot);
-    snprintf(m.name, sizeof m.name, "%s%s%s", tr_role_name(role), *slot ? "-" : "", slot);
-    enum tr_status st = tr_ppo_words(p, &m, &w, err);
-    for (int i = 0; i < w.n && st == TR_OK; i++)
-        st = tr_buf_printf(out, err, "%s%s", i ? "\t" : "", w.at[i]);
-    return st == TR_OK ? tr_buf_puts(out, "\n", err) : st;
-}
-
-static enum tr_status put_posts(struct tr_ppo_parts *p, struct tr_buf *out,
-                                struct tr_err *err)
-{
-    enum tr_status st = TR_OK;
-    for (int r = 0; r < TR_ROLES && st == TR_OK; r++)
-        if (r != TR_ROLE_REWARD) st = put_post(p, (enum tr_role)r, "", out, err);
-    for (int64_t i = 0; i < p->roles.rewards && st == TR_OK; i++)
-        if (p->roles.reward[i].kind != TR_REWARD_EXTERNAL)
-            st = put_post(p, TR_ROLE_REWARD, p->roles.reward[i].name, out, err);
-    return st;
-}
-
-/* The address comes last: whoever sees it finds the other file complete. */
 enum tr_status tr_ppo_tell_others(struct tr_ppo_parts *p, struct tr_err *err)
 {
-    const struct tr_ppo_watch *w = p->watch;
-    struct tr_buf posts;
-    enum tr_status st = TR_OK;
-    tr_buf_init(&posts, 1 << 20);
-    if (w->roles_file) st = put_posts(p, &posts, err);
-    if (st == TR_OK && w->roles_file)
-        st = tr_file_write(w->roles_file, tr_buf_text(&posts), posts.size, err);
-    if (st == TR_OK && w->address_file)
-        st = tr_file_write(w->address_file, p->address, strlen(p->address), err);
-    tr_buf_fini(&posts);
-    return st;
+    const struct tr_staff_settings s = {.words = tr_ppo_words, .self = p};
+    struct tr_member post[TR_ROLES + TR_REWARDS_MAX];
+    int64_t n = 0;
+    for (int r = 0; r < TR_ROLES; r++)
+        if (r != TR_ROLE_REWARD) post[n++] = tr_member_of((enum tr_role)r, "");
+    for (int64_t i = 0; i < p->roles.rewards; i++)
+        if (p->roles.reward[i].kind != TR_REWARD_EXTERNAL)
+            post[n++] = tr_member_of(TR_ROLE_REWARD, p->roles.reward[i].name);
+    return tr_staff_tell(&s, &p->watch->joining, p->address, post, n, err);
 }

@@ -240,3 +240,46 @@ bool tr_staff_see(const struct tr_staff *s, int64_t i, struct tr_member *out,
     *falls = s->place[i].falls;
     return true;
 }
+
+/* ---- those who are started by others ---- */
+
+struct tr_member tr_member_of(enum tr_role role, const char *slot)
+{
+    struct tr_member m = {.role = role};
+    snprintf(m.slot, sizeof m.slot, "%s", slot);
+    snprintf(m.name, sizeof m.name, "%s%s%s", tr_role_name(role), *slot ? "-" : "", slot);
+    return m;
+}
+
+double tr_joining_seconds(const struct tr_joining *j)
+{
+    return j->seconds > 0 ? j->seconds : 600; /* reading a large model takes its time */
+}
+
+static enum tr_status put_post(const struct tr_staff_settings *s,
+                               const struct tr_member *post, struct tr_buf *out,
+                               struct tr_err *err)
+{
+    struct tr_words w = {.n = 0};
+    enum tr_status st = s->words(s->self, post, &w, err);
+    for (int i = 0; i < w.n && st == TR_OK; i++)
+        st = tr_buf_printf(out, err, "%s%s", i ? "\t" : "", w.at[i]);
+    return st == TR_OK ? tr_buf_puts(out, "\n", err) : st;
+}
+
+enum tr_status tr_staff_tell(const struct tr_staff_settings *s,
+                             const struct tr_joining *j, const char *address,
+                             const struct tr_member *post, int64_t n, struct tr_err *err)
+{
+    struct tr_buf text;
+    enum tr_status st = TR_OK;
+    tr_buf_init(&text, 1 << 20);
+    for (int64_t i = 0; j->roles_file && i < n && st == TR_OK; i++)
+        st = put_post(s, &post[i], &text, err);
+    if (st == TR_OK && j->roles_file)
+        st = tr_file_write(j->roles_file, tr_buf_text(&text), text.size, err);
+    if (st == TR_OK && j->address_file)
+        st = tr_file_write(j->address_file, address, strlen(address), err);
+    tr_buf_fini(&text);
+    return st;
+}

@@ -44,6 +44,19 @@ struct tr_member {
     int64_t index; /* of its post's replicas */
 };
 
+/* A post's only member, by the name ROLE or ROLE-SLOT. */
+struct tr_member tr_member_of(enum tr_role role, const char *slot);
+
+struct tr_joining { /* how a run gets its processes */
+    bool
+        staff; /* this program starts them; else others do, anywhere, who read these files: */
+    const char *address_file; /* where to write the address besides; or NULL */
+    const char *roles_file;   /* what to start: a line a post, the words of `troupe role`
+                               * between tabs; anew with each snapshot. Or NULL */
+    double seconds;           /* that they may take to join; 0: 600 */
+};
+double tr_joining_seconds(const struct tr_joining *j);
+
 struct tr_staff_settings {
     const char *logs; /* a folder */
     const struct tr_log *log;
@@ -65,6 +78,12 @@ enum tr_status tr_staff_create(const struct tr_staff_settings *s, struct tr_staf
                                struct tr_err *err);
 /* Ends them all: they are given `seconds` to go by themselves, and are asked to after a second. */
 void tr_staff_destroy(struct tr_staff *s, double seconds);
+
+/* Writes the files of j, for post[n], whose words s makes; the address last: whoever sees it finds the
+ * other file complete. */
+enum tr_status tr_staff_tell(const struct tr_staff_settings *s,
+                             const struct tr_joining *j, const char *address,
+                             const struct tr_member *post, int64_t n, struct tr_err *err);
 
 /* Adds `replicas` members of a post and starts them. */
 enum tr_status tr_staff_add(struct tr_staff *s, enum tr_role role, const char *slot,

@@ -10,8 +10,6 @@
 #include "launch/company_status.h"
 #include "launch/stage_parts.h"
 
-static const double join_seconds = 600; /* reading a large model takes its time */
-
 /* The peer's estimate: 6 operations a token and parameter outside the embedding. */
 static double flos_per_token(const struct tr_params *params)
 {
@@ -41,7 +39,6 @@ static void add_learner(struct tr_stage_parts *p, struct tr_words *w)
 {
     const struct tr_learner_start *start = &p->start;
     tr_words_add(w, "--model", start->model);
-    tr_words_number(w, "--threads", tr_team_threads(p->ex->team));
     tr_words_number(w, "--max-tokens", start->max_tokens);
     tr_words_number(w, "--max-sequences", start->max_sequences);
     if (start->from_scratch) tr_words_add(w, "--from-scratch", NULL);
@@ -62,10 +59,19 @@ static const char *reference_model(const struct tr_stage_parts *p)
 
 static void add_reference(struct tr_stage_parts *p, struct tr_words *w)
 {
-    int64_t threads = p->roles.role[TR_ROLE_REFERENCE].threads;
     tr_words_add(w, "--model", reference_model(p));
-    tr_words_number(w, "--threads", threads > 0 ? threads : tr_team_threads(p->ex->team));
     tr_words_number(w, "--max-tokens", p->start.max_tokens);
+}
+
+/* Of a host that is not this one nothing is known. */
+static void add_host(const struct tr_stage_parts *p, enum tr_role role,
+                     struct tr_words *w)
+{
+    bool staff = p->watch->joining.staff;
+    int64_t threads = role == TR_ROLE_REFERENCE ? p->roles.role[role].threads : 0;
+    if (threads == 0 && staff) threads = tr_team_threads(p->ex->team);
+    tr_words_number(w, "--threads", threads);
+    if (staff) tr_words_add(w, "--isa", tr_exec_isa(p->ex));
 }
 
 static enum tr_status words(void *self, const struct tr_member *m, struct tr_words *w,
@@ -77,7 +83,7 @@ static enum tr_status words(void *self, const struct tr_member *m, struct tr_wor
     tr_words_add(w, "--name", m->name);
     tr_words_add(w, "--join", p->address);
     if (p->roles.keys) tr_words_add(w, "--keys", p->roles.keys);
-    tr_words_add(w, "--isa", tr_exec_isa(p->ex));
+    add_host(p, m->role, w);
     tr_words_add(w, "--math", p->ex->math == TR_MATH_EXACT ? "exact" : "openblas");
     tr_words_number(w, "--seed", (int64_t)p->start.seed);
     if (p->start.bf16) tr_words_add(w, "--bf16", NULL);
@@ -124,7 +130,8 @@ static enum tr_status lost(void *self, const struct tr_member *m, enum tr_status
 static enum tr_status tend(void *ctx, struct tr_err *err)
 {
     struct tr_stage_parts *p = ctx;
-    enum tr_status st = tr_staff_tend(p->staff, tr_clock_seconds(), err);
+    enum tr_status st =
+        p->staff ? tr_staff_tend(p->staff, tr_clock_seconds(), err) : TR_OK;
     return st == TR_OK ? tr_stage_hear_stop(p, err) : st;
 }
 
@@ -148,7 +155,8 @@ static enum tr_status open_course(struct tr_stage_parts *p, struct tr_err *err)
 {
     const struct tr_course_settings s = {.run = p->run,
                                          .wire = p->wire,
-                                         .join_seconds = join_seconds,
+                                         .join_seconds =
+                                             tr_joining_seconds(&p->watch->joining),
                                          .references = references(p),
                                          .memo = &p->memo,
                                          .log = p->watch->log};
@@ -173,6 +181,15 @@ static enum tr_status start_staff(struct tr_stage_parts *p, struct tr_err *err)
     if (st == TR_OK)
         st = tr_staff_add(p->staff, TR_ROLE_REFERENCE, "", references(p), err);
     return st;
+}
+
+enum tr_status tr_stage_tell_others(struct tr_stage_parts *p, struct tr_err *err)
+{
+    const struct tr_staff_settings s = {.words = words, .self = p};
+    const struct tr_member post[] = {tr_member_of(TR_ROLE_POLICY, ""),
+                                     tr_member_of(TR_ROLE_REFERENCE, "")};
+    return tr_staff_tell(&s, &p->watch->joining, p->address, post,
+                         p->o->stage == TR_KTO ? 2 : 1, err);
 }
 
 /* ---- what can be told before anything is started ---- */
@@ -242,7 +259,7 @@ static enum tr_status choose_recompute(struct tr_stage_parts *p, struct tr_err *
     tr_log_info(p->watch->log, "memory: %s, %.1f GiB available%s", text,
                 (double)there / 1073741824.0,
                 p->start.recompute ? ", activations recomputed" : "");
-    return tr_memory_check(&need, there, err);
+    return p->watch->joining.staff ? tr_memory_check(&need, there, err) : TR_OK;
 }
 
 enum tr_status tr_stage_open_learner(struct tr_stage_parts *p, const char *checkpoint,
@@ -277,7 +294,8 @@ enum tr_status tr_stage_open_learner(struct tr_stage_parts *p, const char *check
         st = tr_home_listen(p->o->output.dir, &p->roles, p->run, p->watch->log,
                             p->address, &p->wire, err);
     if (st == TR_OK) st = open_course(p, err);
-    return st == TR_OK ? start_staff(p, err) : st;
+    if (st == TR_OK && p->watch->joining.staff) st = start_staff(p, err);
+    return st == TR_OK ? tr_stage_tell_others(p, err) : st;
 }
 
 void tr_stage_close_learner(struct tr_stage_parts *p, bool ended_well)

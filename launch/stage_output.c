@@ -38,7 +38,7 @@ static enum tr_status save_state(struct tr_stage_parts *p, const char *base,
     while (st == TR_OK &&
            tr_journal_prune(p->journal, TR_ROLE_POLICY, KEPT, &gone, NULL) == TR_OK) {
     }
-    return st;
+    return st == TR_OK ? tr_stage_tell_others(p, err) : st;
 }
 
 static enum tr_status snapshot_base(const struct tr_stage_parts *p, char *base,

@@ -60,6 +60,8 @@ void tr_stage_close(struct tr_stage_parts *p, bool ended_well);
  * ("" for none), and kto's references. */
 enum tr_status tr_stage_open_learner(struct tr_stage_parts *p, const char *checkpoint,
                                      struct tr_err *err);
+/* The files of struct tr_joining, where a learner's first words may have changed. */
+enum tr_status tr_stage_tell_others(struct tr_stage_parts *p, struct tr_err *err);
 /* ended_well: they were told to go, and are given time to. */
 void tr_stage_close_learner(struct tr_stage_parts *p, bool ended_well);
 

@@ -30,6 +30,7 @@
 #include "core/base/digest.h"
 #include "core/base/log.h"
 #include "launch/options.h"
+#include "launch/staff.h"
 
 enum { TR_SKIPS_MAX = 10 };
 
@@ -37,6 +38,7 @@ struct tr_stage_watch {
     const struct tr_log *log; /* borrows: what is worth a line */
     int progress_fd;          /* -1: no progress line */
     int stop_fd; /* a signalfd. First: finish the step, save, stop; again: now. -1: none */
+    struct tr_joining joining;
 };
 
 enum tr_stage_end { TR_STAGE_DONE, TR_STAGE_STOPPED, TR_STAGE_NOT_FINITE };

@@ -253,9 +253,9 @@ int tr_cli_coordinator(int argc, char **argv)
                                         .assignments = w.words - first,
                                         .listen = w.listen,
                                         .keys = w.keys,
-                                        .address_file = w.address_file,
-                                        .roles_file = w.roles_file,
-                                        .join_seconds = w.join_seconds};
+                                        .joining = {.address_file = w.address_file,
+                                                    .roles_file = w.roles_file,
+                                                    .seconds = w.join_seconds}};
         return tr_cli_coordinate(&c);
     }
     if (st == TR_OK) st = run_skeleton(&w, &log, &err);

@@ -16,6 +16,11 @@ static const char *command_of(const struct tr_coordinate *c)
     return c ? "coordinator" : "train";
 }
 
+static struct tr_joining joining_of(const struct tr_coordinate *c)
+{
+    return c ? c->joining : (struct tr_joining){.staff = true};
+}
+
 static int fail(const char *command, enum tr_status st, const struct tr_err *err)
 {
     fprintf(stderr, "troupe %s: %s\n", command, err->text);
@@ -77,26 +82,25 @@ static int run_ppo(const struct tr_options *o, const char *where, const char *no
     struct tr_err err = {0};
     struct tr_ppo_outcome outcome;
     struct tr_log log = {.name = "train", .fd = 2, .level = TR_LOG_INFO};
-    struct tr_ppo_watch watch = {.log = &log,
-                                 .stop_fd = tr_start_stop_fd(),
-                                 .join_seconds = c ? c->join_seconds : 0,
-                                 .staff = !c,
-                                 .address_file = c ? c->address_file : NULL,
-                                 .roles_file = c ? c->roles_file : NULL};
+    struct tr_ppo_watch watch = {
+        .log = &log, .stop_fd = tr_start_stop_fd(), .joining = joining_of(c)};
     if (*notes) tr_log_info(&log, "%.*s", (int)strcspn(notes, "\n"), notes);
     enum tr_status st = tr_ppo_run(o, where, &watch, &outcome, &err);
     if (watch.stop_fd >= 0) close(watch.stop_fd);
     return st == TR_OK ? tell_ppo(o, &outcome, &log) : fail(command_of(c), st, &err);
 }
 
-static int run(const struct tr_options *o, const char *notes)
+static int run(const struct tr_options *o, const char *notes,
+               const struct tr_coordinate *c)
 {
     struct tr_err err = {0};
     struct tr_exec ex = {0};
     struct tr_stage_outcome outcome;
     struct tr_log log = {.name = "train", .fd = 2, .level = TR_LOG_INFO};
-    struct tr_stage_watch watch = {
-        .log = &log, .progress_fd = 2, .stop_fd = tr_start_stop_fd()};
+    struct tr_stage_watch watch = {.log = &log,
+                                   .progress_fd = 2,
+                                   .stop_fd = tr_start_stop_fd(),
+                                   .joining = joining_of(c)};
     if (*notes) tr_log_info(&log, "%.*s", (int)strcspn(notes, "\n"), notes);
     int64_t threads = o->exec.threads > 0 ? o->exec.threads : 0;
     enum tr_status st =
@@ -109,7 +113,7 @@ static int run(const struct tr_options *o, const char *notes)
         tr_exec_fini(&ex);
     }
     if (watch.stop_fd >= 0) close(watch.stop_fd);
-    return st == TR_OK ? tell(o, &outcome, &log) : fail("train", st, &err);
+    return st == TR_OK ? tell(o, &outcome, &log) : fail(command_of(c), st, &err);
 }
 
 /* What the command line says about the roles block, into it. */
@@ -142,18 +146,13 @@ static int load_and_run(const char *path, char *const *assignment, int n,
         tr_buf_fini(&notes);
         return code;
     }
-    if (c && o.stage != TR_PPO)
-        st = tr_err_set(&err, TR_BADARG,
-                        "%s: only stage ppo can be coordinated without its processes; "
-                        "use troupe train",
-                        where);
-    if (st == TR_OK) st = override_roles(c, &o, &err);
+    st = override_roles(c, &o, &err);
     if (st != TR_OK)
         code = fail(command_of(c), st, &err);
     else if (o.stage == TR_PPO)
         code = run_ppo(&o, where, tr_buf_text(&notes), c);
     else
-        code = run(&o, tr_buf_text(&notes));
+        code = run(&o, tr_buf_text(&notes), c);
     tr_options_fini(&o);
     tr_buf_fini(&notes);
     return code;

@@ -155,7 +155,8 @@ static enum tr_status run(struct f9 *x, const char *yaml_path, struct tr_err *er
     struct tr_buf notes;
     struct tr_stage_outcome outcome;
     const struct tr_log quiet = {.name = "golden", .fd = 2, .level = TR_LOG_QUIET};
-    const struct tr_stage_watch watch = {.log = &quiet, .progress_fd = -1, .stop_fd = -1};
+    const struct tr_stage_watch watch = {
+        .log = &quiet, .progress_fd = -1, .stop_fd = -1, .joining = {.staff = true}};
     tr_buf_init(&notes, 1 << 16);
     enum tr_status st =
         tr_options_load(yaml_path, x->setting, x->settings, &o, &notes, err);

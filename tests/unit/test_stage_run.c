@@ -47,7 +47,7 @@ static void run_told(struct trial *t, const char *out, int stop_fd, int log_fd,
     const struct tr_log log = {
         .name = "test", .fd = log_fd, .level = log_fd >= 0 ? TR_LOG_WARN : TR_LOG_QUIET};
     const struct tr_stage_watch watch = {
-        .log = &log, .progress_fd = -1, .stop_fd = stop_fd};
+        .log = &log, .progress_fd = -1, .stop_fd = stop_fd, .joining = {.staff = true}};
     *t = (struct trial){0};
     static const char *const base[] = {"model_name_or_path",
                                        "tests/golden/tiny/model",
