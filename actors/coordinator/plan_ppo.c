@@ -57,6 +57,21 @@ void tr_plan_ppo_destroy(struct tr_plan_ppo *p)
 
 /* ---- opening ---- */
 
+/* Rewards that the last swap removed: a rollback finds them there. Nobody waits for them at the start. */
+static enum tr_status keep_previous(const struct tr_plan_ppo *p, struct tr_core *core,
+                                    struct tr_err *err)
+{
+    enum tr_status st = TR_OK;
+    for (int64_t i = 0; i < p->previous.n && st == TR_OK; i++) {
+        const struct tr_reward_slot *s = &p->previous.slot[i];
+        int64_t post = 0;
+        if (tr_core_post(core, TR_ROLE_REWARD, s->name) >= 0) continue;
+        st = tr_core_open_post(core, TR_ROLE_REWARD, s->name, 0, &post, err);
+        if (st == TR_OK && s->known) tr_core_set_digest(core, post, &s->digest);
+    }
+    return st;
+}
+
 static enum tr_status open_posts(struct tr_plan_ppo *p, struct tr_core *core,
                                  const int64_t replicas[TR_ROLES], struct tr_err *err)
 {
@@ -74,7 +89,7 @@ static enum tr_status open_posts(struct tr_plan_ppo *p, struct tr_core *core,
         if (st == TR_OK && s->known && s->folder[0])
             st = tr_core_want(core, post, &s->digest, s->folder, NULL, err);
     }
-    return st;
+    return st == TR_OK && p->has_previous ? keep_previous(p, core, err) : st;
 }
 
 /* How many are waited for is said by whoever starts them now; the state says it of rewards that came by
