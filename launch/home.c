@@ -170,7 +170,7 @@ enum tr_status tr_home_listen(const char *dir, const struct tr_roles *roles,
                               const char *run, const struct tr_log *log, char *address,
                               struct tr_wire **wire, struct tr_err *err)
 {
-    char old[TR_ADDRESS_BYTES];
+    char before[TR_ADDRESS_BYTES];
     size_t n = strlen(roles->listen);
     bool any = n > 2 && strcmp(roles->listen + n - 2, ":0") == 0;
     struct tr_keys keys = {.n = 0};
@@ -178,9 +178,9 @@ enum tr_status tr_home_listen(const char *dir, const struct tr_roles *roles,
     enum tr_status st =
         with ? tr_keys_open(roles->keys, TR_KEY_SERVER, &keys, err) : TR_OK;
     if (st != TR_OK) return st;
-    old_address(dir, old);
+    old_address(dir, before);
     st = TR_AGAIN;
-    if (any && old[0]) st = tr_wire_listen(old, with, address, wire, NULL);
+    if (any && before[0]) st = tr_wire_listen(before, with, address, wire, NULL);
     if (st != TR_OK) st = tr_wire_listen(roles->listen, with, address, wire, err);
     tr_keys_close(&keys);
     if (st == TR_OK) st = tell_address(dir, address, run, err);

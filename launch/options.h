@@ -157,7 +157,7 @@ enum tr_status tr_options_text(const struct tr_options *o, struct tr_buf *out,
 enum tr_status tr_options_stage(const struct tr_options *o, struct tr_stage_options *out,
                                 struct tr_err *err);
 /* What PPO's arithmetic depends on: of a file that says nothing about it, tr_ppo_defaults. */
-enum tr_status tr_options_ppo_rules(const struct tr_options *o, struct tr_ppo_rules *out,
+enum tr_status tr_options_ppo_rules(const struct tr_options *o, struct tr_ppo_rules *r,
                                     struct tr_err *err);
 
 #endif

@@ -254,6 +254,7 @@ static enum tr_status choose_recompute(struct tr_stage_parts *p, struct tr_err *
     if (open && need.total > there / 4 * 3) {
         p->start.recompute = true;
         st = estimate(p, &need, err);
+        if (st != TR_OK) return st;
     }
     tr_memory_text(&need, text, sizeof text);
     tr_log_info(p->watch->log, "memory: %s, %.1f GiB available%s", text,

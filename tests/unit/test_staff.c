@@ -142,7 +142,7 @@ static enum tr_status live(struct made *m, double seconds, int64_t most, int64_t
 static const struct {
     const char *name, *word, *number;
     bool answers, spares;
-    double life;
+    int life; /* seconds */
     enum tr_status want;
     int64_t lives, lost;
     const char *words[5];
