@@ -168,7 +168,9 @@ static void part(struct running *r)
 static enum tr_status hear_welcome(struct running *r, const struct tr_welcome *w,
                                    struct tr_err *err)
 {
-    if (!w->admitted) return tr_err_set(err, TR_BADARG, "turned away: %s", w->reason);
+    if (!w->admitted) /* one that was admitted once made no mistake: it may be started again */
+        return tr_err_set(err, r->joined ? TR_BADMSG : TR_BADARG, "turned away: %s",
+                          w->reason);
     if (r->joined) return TR_OK;
     tr_log_info(r->log, "joined %s%s", r->set->address, w->idle ? ", idle for now" : "");
     r->joined = true;

@@ -62,7 +62,7 @@ static void note_wish(struct tr_ppo_parts *p, const struct tr_reward_wish *w)
 }
 
 /* {"name": N, "at": T, "remove": true} or a reward as in the roles block, with "at". A weight
- * alone changes the weight. */
+ * alone changes the weight; "digest": whoever holds it (the core asks so for `troupe role --swap`). */
 struct edit {
     json_t *doc; /* owns; what the wish borrows from: kept for the life of the run */
     struct tr_ppo_swap swap;
@@ -73,6 +73,7 @@ struct edit {
 static enum tr_status read_edit(const char *argument, struct edit *e, struct tr_err *err)
 {
     const char *name = NULL;
+    const char *digest = NULL;
     double weight = (double)NAN;
     *e = (struct edit){.doc = NULL};
     enum tr_status st = tr_json_parse(argument, strlen(argument), "swap", &e->doc, err);
@@ -83,6 +84,9 @@ static enum tr_status read_edit(const char *argument, struct edit *e, struct tr_
         st = tr_json_bool_or(e->doc, "remove", "swap", false, &e->swap.remove, err);
     if (st == TR_OK && json_object_get(e->doc, "weight"))
         st = tr_json_real(e->doc, "weight", "swap", &weight, err);
+    if (st == TR_OK) st = tr_json_string_or(e->doc, "digest", "swap", NULL, &digest, err);
+    e->swap.known = digest != NULL;
+    if (st == TR_OK && digest) st = tr_digest_parse(digest, &e->swap.digest, err);
     if (st == TR_OK && strlen(name) >= sizeof e->swap.name)
         st = tr_err_set(err, TR_BADARG, "swap: name: at most %zu bytes",
                         sizeof e->swap.name - 1);
@@ -133,12 +137,23 @@ static enum tr_status do_edit(struct tr_ppo_parts *p, struct tr_core *core,
     return there ? TR_OK : tr_ppo_start_reward(p, &e->wish, err);
 }
 
+/* A process that asks by itself says who it is, and comes back with the same words after each loss. */
+static bool asked_before(struct tr_ppo_parts *p, const char *argument)
+{
+    struct tr_journal_swap s = {.id = -1};
+    while (tr_journal_swap_after(p->journal, s.id, &s, NULL) == TR_OK)
+        if (!s.rollback && strcmp(s.slots, argument) == 0) return true;
+    return false;
+}
+
 static enum tr_status swap(struct tr_ppo_parts *p, struct tr_core *core,
                            const char *argument, struct tr_buf *reply, struct tr_err *err)
 {
     struct edit e;
     int64_t id = 0;
     enum tr_status st = read_edit(argument, &e, err);
+    bool again = st == TR_OK && json_object_get(e.doc, "by") && asked_before(p, argument);
+    if (again) st = tr_err_set(err, TR_BADARG, "it has asked before");
     struct tr_journal_swap row = {.at = e.swap.at > 0 ? e.swap.at : -1,
                                   .slots = argument};
     if (st == TR_OK) st = tr_journal_ask_swap(p->journal, &row, &id, err);

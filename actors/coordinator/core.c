@@ -172,6 +172,12 @@ enum tr_status tr_core_flush(struct tr_core *c, struct tr_err *err)
     return c->memo->flush(c->memo->self, err);
 }
 
+enum tr_status tr_core_begun(const struct tr_core *c, int64_t *step, struct tr_err *err)
+{
+    *step = 0;
+    return c->memo ? c->memo->newest_step(c->memo->self, step, err) : TR_OK;
+}
+
 /* ---- questions ---- */
 
 static enum tr_status send_report(struct tr_core *c, int64_t peer, enum tr_status told,

@@ -125,6 +125,8 @@ enum tr_status tr_core_open_post(struct tr_core *c, enum tr_role role, const cha
 enum tr_status tr_core_close_post(struct tr_core *c, int64_t post, struct tr_err *err);
 /* The open post of this role and slot, or -1. A role's only post is found by any slot "". */
 int64_t tr_core_post(const struct tr_core *c, enum tr_role role, const char *slot);
+/* The newest step of which answers were kept, this process's or one's before it; 0: none. */
+enum tr_status tr_core_begun(const struct tr_core *c, int64_t *step, struct tr_err *err);
 /* So many workers are waited for before the start, if it has not started. */
 void tr_core_expect(struct tr_core *c, int64_t post, int64_t replicas);
 /* Workers here, idle ones not counted. */

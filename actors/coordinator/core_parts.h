@@ -40,6 +40,7 @@ struct worker {
         told;        /* clock: of its hello, its and our last word */
     int64_t loading; /* the want it was told to load, or -1 */
     double load_deadline;
+    double estranged_since; /* a learner that fits no unit; 0: not so */
 };
 
 struct post {
@@ -158,6 +159,9 @@ void tr_core_take_back(struct tr_core *c, struct work *k);
 enum tr_status tr_core_put_work(struct tr_core *c, struct work *k, struct tr_err *err);
 struct work *tr_core_find_work(const struct tr_core *c, const struct tr_digest *id);
 void tr_core_free_work(struct work *k);
+
+/* Units wait, it has nothing in hand, and could do none of them. */
+bool tr_core_fits_nothing(const struct tr_core *c, const struct worker *w);
 
 /* chain.c */
 bool tr_core_can_learn(const struct tr_core *c, const struct worker *w,

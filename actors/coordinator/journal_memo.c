@@ -237,12 +237,25 @@ static enum tr_status event(void *self, enum tr_role role, const char *instance,
     return tr_journal_event(self, tr_role_name(role), instance, kind, text, err);
 }
 
+static enum tr_status newest_step(void *self, int64_t *step, struct tr_err *err)
+{
+    struct tr_journal *j = self;
+    sqlite3_stmt *q = NULL;
+    enum tr_status st = tr_journal_take(j, SQL_NEWEST, &q, err);
+    if (st != TR_OK) return st;
+    st = tr_journal_row(j, q, 0, err);
+    if (st == TR_OK) *step = sqlite3_column_int64(q, 0);
+    tr_journal_reset(q);
+    return st;
+}
+
 struct tr_memo tr_journal_memo(struct tr_journal *j)
 {
     return (struct tr_memo){.self = j,
                             .find = find,
                             .keep = keep,
                             .next_learn = next_learn,
+                            .newest_step = newest_step,
                             .flush = flush,
                             .event = event};
 }

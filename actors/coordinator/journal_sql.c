@@ -89,6 +89,7 @@ const char *const tr_journal_sql[SQL_STATEMENTS] = {
     [SQL_NEXT_LEARN] = "SELECT content, unit, answer_digest FROM learn"
                        " WHERE lineage = ? AND role = ? ORDER BY seq LIMIT 1",
     [SQL_FORGET] = "DELETE FROM answers WHERE step <= ?",
+    [SQL_NEWEST] = "SELECT coalesce(max(step), 0) FROM answers",
 
     [SQL_STEP] = "INSERT INTO steps (" STEP_COLUMNS ")"
                  " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",

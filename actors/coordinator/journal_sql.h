@@ -15,6 +15,7 @@ enum journal_sql {
     SQL_FIND_LEARN,
     SQL_NEXT_LEARN,
     SQL_FORGET,
+    SQL_NEWEST,
     SQL_STEP,
     SQL_STEP_LAST,
     SQL_STEP_AFTER,

@@ -42,6 +42,8 @@ struct tr_memo {
     enum tr_status (*next_learn)(void *self, enum tr_role role,
                                  const struct tr_digest *lineage, struct tr_unit *unit,
                                  struct tr_digest *answer, struct tr_err *err);
+    /* The newest step that an answer was kept for: up to there units have gone out. 0: none. */
+    enum tr_status (*newest_step)(void *self, int64_t *step, struct tr_err *err);
     enum tr_status (*flush)(void *self, struct tr_err *err);
     /* Something happened to a worker: for people, with the next flush. May be NULL. kind: a word. */
     enum tr_status (*event)(void *self, enum tr_role role, const char *instance,

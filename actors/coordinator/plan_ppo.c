@@ -113,6 +113,8 @@ enum tr_status tr_plan_ppo_open(struct tr_plan_ppo *p, struct tr_core *core,
     if (st != TR_OK || !state) return st;
     p->resumed = true;
     p->begun = p->committed;
+    st = tr_core_begun(core, &p->begun_before, err);
+    if (st != TR_OK) return st;
     tr_core_set_lineage(core, p->post[TR_ROLE_POLICY], &lineage[0]);
     tr_core_set_lineage(core, p->post[TR_ROLE_CRITIC], &lineage[1]);
     tr_core_set_digest(core, p->post[TR_ROLE_POLICY], &p->version[p->committed % 2]);

@@ -25,7 +25,8 @@
  *   2. The rollout's log-probs are the old log-probs.
  *   3. From a committed state the plan asks the very units that it would have asked without the
  *      stop in between.
- *   4. A step's samples are all scored by the set that the step began with. */
+ *   4. A step's samples are all scored by the set that the step began with, by whichever coordinator: a
+ *      learner may have learnt them already. */
 #ifndef TR_ACTORS_COORDINATOR_PLAN_PPO_H
 #define TR_ACTORS_COORDINATOR_PLAN_PPO_H
 

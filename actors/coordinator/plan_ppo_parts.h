@@ -64,7 +64,8 @@ struct tr_plan_ppo {
     struct tr_ppo_state state;
     bool resumed;
     int64_t committed, begun, evaluated; /* steps; evaluated -1: not even the start */
-    int64_t last;                        /* step after which the plan is finished */
+    int64_t begun_before; /* by a coordinator that is no more: with its rewards */
+    int64_t last;         /* step after which the plan is finished */
     struct making making[PLACES];
     struct tr_digest version[2]; /* version v at v % 2 */
     struct tr_digest critic;

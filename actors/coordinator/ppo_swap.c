@@ -261,7 +261,8 @@ enum tr_status tr_ppo_swaps_due(struct tr_plan_ppo *p, struct tr_core *core, int
     *ready = true;
     for (int64_t i = 0; i < p->swaps; i++) {
         struct waiting_swap w = p->swap[i];
-        bool here = (w.at == 0 || w.at == t) && swap_ready(core, &w);
+        bool here =
+            (w.at == t || (w.at == 0 && t > p->begun_before)) && swap_ready(core, &w);
         if (!here && w.at == t) *ready = false; /* the step waits for it */
         if (!here) continue;
         remove_swap(p, i--);

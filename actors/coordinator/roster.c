@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "actors/coordinator/core_parts.h"
+#include "core/base/json.h"
 
 /* ---- posts ---- */
 
@@ -246,11 +247,51 @@ enum tr_status tr_core_turn_away(struct tr_core *c, int64_t peer, const char *wh
     return welcome(c, peer, -1, why, err);
 }
 
+/* What a person would ask for it; the caller owns it (free). "by": the same process asks once, however often it
+ * comes back. */
+static char *swap_text(const struct tr_core *c, const struct worker *w)
+{
+    char digest[65];
+    tr_digest_text(&w->hello.holds.at[0], digest);
+    json_t *doc =
+        json_pack("{s:s, s:s, s:[s, I]}", "name", c->post[w->post].slot, "digest", digest,
+                  "by", w->hello.instance, (json_int_t)w->hello.incarnation);
+    char *text = doc ? tr_json_text(doc, 0) : NULL;
+    json_decref(doc);
+    return text;
+}
+
+/* A reward that should take the place of the present one is a swap like any other. It stays, idle, where
+ * that cannot be. */
+static enum tr_status ask_swap(struct tr_core *c, int64_t at, struct tr_err *err)
+{
+    const struct worker *w = &c->worker[at];
+    struct tr_err why = {.text = "this run swaps nothing"};
+    struct tr_buf reply;
+    enum tr_status st = TR_BADARG;
+    if (!w->hello.swap || w->hello.role != TR_ROLE_REWARD || !tr_core_idle(c, w))
+        return TR_OK;
+    char *text = swap_text(c, w);
+    if (!text) return tr_err_set(err, TR_NOMEM, "a swap");
+    tr_buf_init(&reply, 1 << 16);
+    if (c->planner->ask)
+        st = c->planner->ask(c->planner->self, c, "swap", text, &reply, &why);
+    tr_buf_fini(&reply);
+    free(text);
+    if (st == TR_OK)
+        return tr_core_note(c, &w->hello, "asks for a swap", err,
+                            "%s asks to take the place of the present one",
+                            w->hello.instance);
+    return tr_core_note(c, &w->hello, "not swapped", err, "%s stays idle: %s",
+                        w->hello.instance, why.text);
+}
+
 enum tr_status tr_core_admit(struct tr_core *c, int64_t peer, const struct tr_hello *h,
                              struct tr_err *err)
 {
     char reason[200] = "";
     enum tr_status st = TR_OK;
+    bool joined = false;
     int64_t post = tr_core_post(c, (enum tr_role)h->role, h->slot);
     int64_t at = tr_core_find_worker(c, peer);
     if (at < 0) at = find_instance(c, post, h->instance);
@@ -264,6 +305,7 @@ enum tr_status tr_core_admit(struct tr_core *c, int64_t peer, const struct tr_he
     } else {
         find_fault(c, post, h, reason, sizeof reason);
         if (!reason[0]) st = add_worker(c, peer, post, h, &at, err);
+        joined = st == TR_OK && !reason[0];
     }
     if (st == TR_OK && reason[0]) {
         c->counts.refused++;
@@ -271,6 +313,7 @@ enum tr_status tr_core_admit(struct tr_core *c, int64_t peer, const struct tr_he
                           tr_role_name((enum tr_role)h->role), h->instance, reason);
     }
     if (st == TR_OK) st = welcome(c, peer, at, reason, err);
+    if (st == TR_OK && joined) st = ask_swap(c, at, err);
     if (st == TR_OK && at >= 0) st = tr_core_drop_unwanted(c, at, err);
     return st == TR_OK && at >= 0 ? tr_core_catch_up(c, at, err) : st;
 }
@@ -334,10 +377,31 @@ static enum tr_status check_absent(struct tr_core *c, struct post *p, struct tr_
                        name, waited, (long long)p->waiting.n, end);
 }
 
+/* A learner that has learnt what this run never asked for, as one that outlived a lost journal, waits for
+ * ever. Sent away it is started again, from a snapshot. */
+static enum tr_status check_estranged(struct tr_core *c, int64_t at, struct tr_err *err)
+{
+    static const double patience = 5;
+    static const char why[] =
+        "what it has learnt fits nothing that is asked here: it has to begin from a snapshot";
+    struct worker *w = &c->worker[at];
+    if (!w->here || !tr_core_is_learner(c->post[w->post].role) ||
+        !tr_core_fits_nothing(c, w)) {
+        w->estranged_since = 0;
+        return TR_OK;
+    }
+    if (w->estranged_since <= 0) w->estranged_since = c->now;
+    if (c->now < w->estranged_since + patience) return TR_OK;
+    enum tr_status st = tr_core_leave(c, at, why, err);
+    return st == TR_OK ? tr_core_turn_away(c, w->peer, why, err) : st;
+}
+
 enum tr_status tr_core_check_filled(struct tr_core *c, struct tr_err *err)
 {
     enum tr_status st = TR_OK;
     if (!c->started) return check_joined(c, err);
+    for (int64_t i = 0; i < c->workers && st == TR_OK; i++)
+        st = check_estranged(c, i, err);
     for (int64_t i = 0; i < c->posts && st == TR_OK; i++) {
         struct post *p = &c->post[i];
         bool absent = p->open && p->waiting.n > 0 && count_here(c, i) == 0;

@@ -151,6 +151,15 @@ static bool can_do(const struct tr_core *c, const struct worker *w, const struct
     return true;
 }
 
+bool tr_core_fits_nothing(const struct tr_core *c, const struct worker *w)
+{
+    const struct post *p = &c->post[w->post];
+    if (!w->here || w->silent || w->hand.n > 0 || p->waiting.n == 0) return false;
+    for (const struct work *k = p->waiting.first; k; k = k->after)
+        if (can_do(c, w, k)) return false;
+    return true;
+}
+
 /* The able worker with the least in hand, the earliest among equals; -1 when there is none. */
 static int64_t choose(const struct tr_core *c, const struct work *k)
 {

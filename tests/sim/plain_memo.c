@@ -94,6 +94,16 @@ static enum tr_status next_learn(void *self, enum tr_role role,
     return TR_AGAIN;
 }
 
+static enum tr_status newest_step(void *self, int64_t *step, struct tr_err *err)
+{
+    const struct tr_plain_memo *m = self;
+    (void)err;
+    *step = 0;
+    for (int64_t i = 0; i < m->n; i++)
+        if (m->at[i].step > *step) *step = m->at[i].step;
+    return TR_OK;
+}
+
 static enum tr_status flush(void *self, struct tr_err *err)
 {
     struct tr_plain_memo *m = self;
@@ -108,6 +118,10 @@ static enum tr_status flush(void *self, struct tr_err *err)
 
 struct tr_memo tr_plain_memo_memo(struct tr_plain_memo *m)
 {
-    return (struct tr_memo){
-        .self = m, .find = find, .keep = keep, .next_learn = next_learn, .flush = flush};
+    return (struct tr_memo){.self = m,
+                            .find = find,
+                            .keep = keep,
+                            .next_learn = next_learn,
+                            .newest_step = newest_step,
+                            .flush = flush};
 }

@@ -244,6 +244,13 @@ static enum tr_status started(void *self, const struct tr_ppo_report *r,
     return w->memo.flush(w->memo.self, err);
 }
 
+static enum tr_status ask_swap(struct world *w, int64_t at, struct tr_err *err)
+{
+    struct tr_ppo_swap s = {.at = at, .name = "main", .weight = (double)NAN};
+    snprintf(s.folder, sizeof s.folder, "reward 2");
+    return tr_plan_ppo_swap(w->plan, w->core, &s, err);
+}
+
 static enum tr_status committed(void *self, struct tr_plan_ppo *plan,
                                 struct tr_core *core, const struct tr_ppo_report *r,
                                 struct tr_err *err)
@@ -255,6 +262,10 @@ static enum tr_status committed(void *self, struct tr_plan_ppo *plan,
     tell(w, "coordinator", text);
     tr_plain_memo_commit(&w->kept, r->state);
     enum tr_status st = TR_OK;
+    if (w->set.soon && !w->swap_asked && r->step + 2 >= w->set.swap_at) {
+        w->swap_asked = true;
+        st = ask_swap(w, 0, err);
+    }
     for (int c = 0; c < 2 && r->step % 2 == 0 && w->saves < 512 && st == TR_OK; c++) {
         enum tr_role role = c ? TR_ROLE_CRITIC : TR_ROLE_POLICY;
         int64_t ticket = w->saves++;
@@ -292,11 +303,15 @@ static enum tr_status saved(void *self, int64_t ticket, const struct tr_digest *
 static enum tr_status swapped(void *self, int64_t ticket, int64_t step,
                               const struct tr_reward_set *set, struct tr_err *err)
 {
+    struct world *w = self;
+    char text[64];
     (void)ticket;
-    (void)step;
     (void)set;
     (void)err;
-    tell(self, "coordinator", "has swapped the reward");
+    snprintf(text, sizeof text, "has swapped the reward from step %lld on",
+             (long long)step);
+    tell(w, "coordinator", text);
+    w->swap_said = step;
     return TR_OK;
 }
 
@@ -331,12 +346,13 @@ static struct tr_ppo_settings settings_of(const struct world *w)
     return s;
 }
 
-static enum tr_status ask_swap(struct world *w, struct tr_err *err)
+/* What is not in the state that it goes on from. */
+static enum tr_status ask_again(struct world *w, struct tr_err *err)
 {
-    struct tr_ppo_swap s = {.at = w->set.swap_at, .name = "main", .weight = (double)NAN};
-    if (w->set.swap_at == 0 || tr_plan_ppo_step(w->plan) >= w->set.swap_at) return TR_OK;
-    snprintf(s.folder, sizeof s.folder, "reward 2");
-    return tr_plan_ppo_swap(w->plan, w->core, &s, err);
+    int64_t at = w->set.soon ? w->swap_from : w->set.swap_at;
+    bool asked = w->set.soon ? w->swap_asked : at > 0;
+    if (!asked || (at > 0 && tr_plan_ppo_step(w->plan) >= at)) return TR_OK;
+    return ask_swap(w, at, err);
 }
 
 static void start_core(struct world *w)
@@ -368,7 +384,7 @@ static void start_core(struct world *w)
     }
     if (st == TR_OK)
         st = tr_plan_ppo_open(w->plan, w->core, replicas, w->kept.state, &err);
-    if (st == TR_OK) st = ask_swap(w, &err);
+    if (st == TR_OK) st = ask_again(w, &err);
     if (st != TR_OK) snprintf(w->trouble, sizeof w->trouble, "%s", err.text);
     tell(w, "coordinator", w->kept.state ? "goes on" : "starts");
     schedule(w, 0.5, TICK, -1);
@@ -388,6 +404,7 @@ static void kill_core(struct world *w)
     tell(w, "coordinator", "is killed");
     end_core(w);
     tr_plain_memo_crash(&w->kept);
+    w->swap_said = w->swap_from;
     w->core_life++;
     schedule(w, 0.5 + 3 * uniform(&w->luck), START_CORE, -1);
 }
@@ -406,6 +423,7 @@ static void act(struct world *w, enum tr_status st, const struct tr_err *why)
         return;
     }
     if (tr_core_flush(w->core, &err) != TR_OK) abort();
+    w->swap_from = w->swap_said;
     while (tr_core_next(w->core, &a)) {
         int i = (int)(a.peer % WORKERS);
         if (!a.send)
@@ -585,9 +603,9 @@ static void tell_standstill(const struct world *w)
     }
 }
 
-/* The end state, or NULL (w->trouble says why). The caller frees it. */
+/* The end state, or NULL (w->trouble says why). The caller frees it. *swapped_from: which step, 0: none. */
 static char *live(const struct settings *set, uint64_t seed, bool story,
-                  char trouble[320])
+                  char trouble[320], int64_t *swapped_from)
 {
     static struct world w; /* too large for a stack */
     open_world(&w, set, seed, story);
@@ -610,6 +628,7 @@ static char *live(const struct settings *set, uint64_t seed, bool story,
                  (long long)n.differences);
     char *state = w.over && !w.trouble[0] && w.kept.state ? strdup(w.kept.state) : NULL;
     memcpy(trouble, w.trouble, 320);
+    *swapped_from = w.swap_from;
     close_world(&w);
     return state;
 }
@@ -625,6 +644,7 @@ static struct settings draw(uint64_t seed)
         .references = 1 + below(&l, 2),
         .rewards = 1 + below(&l, 2),
         .late = below(&l, 2),
+        .soon = below(&l, 2),
     };
 }
 
@@ -632,10 +652,13 @@ static bool try_seed(uint64_t seed, bool story)
 {
     struct settings set = draw(seed), calm = set;
     char trouble[320], calm_trouble[320];
+    int64_t from = 0, calm_from = 0;
     calm.calm = true;
     calm.rollouts = calm.references = calm.rewards = 1;
-    char *want = live(&calm, seed, false, calm_trouble);
-    char *have = live(&set, seed, story, trouble);
+    char *have = live(&set, seed, story, trouble, &from);
+    if (set.soon) calm.swap_at = from; /* whenever it was */
+    calm.soon = false;
+    char *want = live(&calm, seed, false, calm_trouble, &calm_from);
     bool good = want && have && strcmp(want, have) == 0;
     if (!good && !story) {
         printf("seed %llu: %s\n", (unsigned long long)seed,

@@ -62,6 +62,7 @@ struct snapshot {
 
 struct settings {
     int64_t staleness, steps, swap_at, rollouts, references, rewards, late;
+    bool soon; /* the swap names no step: it is asked for two steps before swap_at */
     bool calm;
 };
 
@@ -91,6 +92,8 @@ struct world {
         struct tr_digest lineage;
     } save[512];
     int64_t saves;
+    bool swap_asked;              /* of a swap that names no step: it lasts */
+    int64_t swap_said, swap_from; /* the step it counts from; after a flush */
     bool over;
     char trouble[320];
     int32_t token[PROMPTS * LONGEST];

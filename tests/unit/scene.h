@@ -13,6 +13,7 @@ struct asked { /* the planner: it asks for `wanted` scores at once */
     bool refuse; /* every answer is no good */
     int more;    /* how often a question has to be asked again */
     int asks;
+    char what[32], argument[256]; /* of the last question */
 };
 
 struct scene {

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "proto/step2_judge.h"
+#include "tests/unit/made_journal.h"
 #include "tests/unit/scene.h"
 
 enum { EVENTS = 512 };
@@ -457,6 +458,90 @@ static void question(struct scene *s, int peer)
     assert_int_equal(s->st, TR_OK);
 }
 
+static void learner_joins(struct scene *s, int peer, const struct tr_digest *lineage)
+{
+    struct tr_message m = {.say = TR_SAY_HELLO,
+                           .as.hello = {.role = TR_ROLE_POLICY,
+                                        .credits = 2,
+                                        .holds = tr_digests_one(lineage)}};
+    snprintf(m.as.hello.instance, sizeof m.as.hello.instance, "policy-%d", peer);
+    tell(s, peer, &m);
+    assert_int_equal(s->st, TR_OK);
+}
+
+/* A learner whose lineage nobody here knows is sent away after a while; one that fits is asked. */
+static void an_estranged_learner_is_sent_away(void **state)
+{
+    (void)state;
+    struct scene s = {0};
+    struct tr_unit unit;
+    struct tr_content answer;
+    int64_t post = 0;
+    struct tr_digest there = made_lineage(TR_ROLE_POLICY, 0),
+                     stranger = made_digest("stranger", 1);
+    open_scene(&s, 1, 1);
+    assert_int_equal(tr_core_open_post(s.core, TR_ROLE_POLICY, "", 1, &post, NULL),
+                     TR_OK);
+    tr_core_set_lineage(s.core, post, &there);
+    hello(&s, 0, TR_ROLE_REWARD, "r");
+    learner_joins(&s, 1, &stranger);
+    made_learn(TR_ROLE_POLICY, 0, &unit, &answer);
+    tr_content_fini(&answer);
+    assert_int_equal(tr_core_add(s.core, post, &unit, 99, 1, NULL), TR_OK);
+    for (s.now = 1; s.now < 5; s.now++) {
+        assert_int_equal(tr_core_tick(s.core, s.now, NULL), TR_OK);
+        look(&s);
+        assert_true(s.welcome[1]);
+    }
+    for (; s.now < 8; s.now++) assert_int_equal(tr_core_tick(s.core, s.now, NULL), TR_OK);
+    look(&s);
+    assert_false(s.welcome[1]);
+    assert_non_null(strstr(s.reason[1], "has to begin from a snapshot"));
+    learner_joins(&s, 2, &there);
+    assert_int_equal(s.hands[2], 1);
+    close_scene(&s);
+}
+
+static void join_to_swap(struct scene *s, int peer, const char *weights)
+{
+    struct tr_message m = {.say = TR_SAY_HELLO,
+                           .as.hello = {.role = TR_ROLE_REWARD,
+                                        .incarnation = 7,
+                                        .credits = 1,
+                                        .swap = true,
+                                        .holds = {.n = 1, .at = {named(weights)}}}};
+    snprintf(m.as.hello.instance, sizeof m.as.hello.instance, "new-%d", peer);
+    tell(s, peer, &m);
+    assert_int_equal(s->st, TR_OK);
+}
+
+/* It asks what a person would, once; one that has what is in use already has nothing to ask for. */
+static void a_reward_asks_to_take_the_place_of_another(void **state)
+{
+    (void)state;
+    struct scene s = {0};
+    char digest[65];
+    struct tr_digest next = named("next");
+    open_scene(&s, 6, 1);
+    hello(&s, 0, TR_ROLE_REWARD, "r");
+    join_to_swap(&s, 1, "r");
+    assert_int_equal(s.asked.asks, 0);
+    join_to_swap(&s, 2, "next");
+    assert_int_equal(s.asked.asks, 1);
+    assert_true(s.welcome[2] && s.idle[2]);
+    assert_string_equal(s.asked.what, "swap");
+    tr_digest_text(&next, digest);
+    assert_non_null(strstr(s.asked.argument, digest));
+    assert_non_null(strstr(s.asked.argument, "[\"new-2\", 7]"));
+    join_to_swap(&s, 2, "next"); /* the same process again */
+    assert_int_equal(s.asked.asks, 1);
+    s.asked.more = 1; /* the planner will not: the worker stays */
+    join_to_swap(&s, 3, "third");
+    assert_int_equal(s.asked.asks, 2);
+    assert_true(s.welcome[3] && s.idle[3]);
+    close_scene(&s);
+}
+
 /* A question that takes long is worked on between other things, and not at each of them. */
 static void long_questions_are_answered_bit_by_bit(void **state)
 {
@@ -466,6 +551,8 @@ static void long_questions_are_answered_bit_by_bit(void **state)
     hello(&s, 0, TR_ROLE_REWARD, "r");
     s.asked.more = 2;
     question(&s, 5);
+    assert_string_equal(s.asked.what, "snapshot-db");
+    assert_string_equal(s.asked.argument, "{}");
     assert_true(tr_core_hurries(s.core));
     assert_int_equal(s.told[5], 0);
     done(&s, 0, take(&s, 0), 1, "r"); /* at the same moment: it is not asked again */
@@ -578,6 +665,8 @@ int main(void)
         cmocka_unit_test(wanted_weights_are_loaded_and_retired),
         cmocka_unit_test(a_load_that_was_given_up_is_nobody_elses),
         cmocka_unit_test(here_is_said_now_and_then),
+        cmocka_unit_test(an_estranged_learner_is_sent_away),
+        cmocka_unit_test(a_reward_asks_to_take_the_place_of_another),
         cmocka_unit_test(long_questions_are_answered_bit_by_bit),
         cmocka_unit_test(who_never_joined_is_named),
         cmocka_unit_test(who_is_missed_is_named),

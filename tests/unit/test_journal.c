@@ -133,6 +133,10 @@ static void a_commit_forgets_its_answers(void **state)
         assert_int_equal(made_keep(j, TR_ROLE_REWARD, steps[i], &unit[i], &answer[i]),
                          TR_OK);
     }
+    struct tr_memo memo = tr_journal_memo(j);
+    int64_t newest = -1;
+    assert_int_equal(memo.newest_step(memo.self, &newest, NULL), TR_OK);
+    assert_int_equal(newest, 2);
     commit(j, 1, 2);
     for (int round = 0; round < 2; round++) {
         assert_true(known(j, &unit[0], &answer[0]));

@@ -36,6 +36,7 @@ struct scene {
     struct tr_digest unit[PEERS][UNITS];
     enum tr_status st;
     struct tr_err err;
+    int swaps; /* that were asked for */
 };
 
 static struct tr_unit score_of(int number, const struct tr_digest *weights)
@@ -69,6 +70,17 @@ static enum tr_status answer(void *self, struct tr_core *core, int64_t tag,
     return TR_OK;
 }
 
+static enum tr_status ask(void *self, struct tr_core *core, const char *what,
+                          const char *argument, struct tr_buf *reply, struct tr_err *err)
+{
+    struct scene *s = self;
+    (void)core, (void)reply, (void)err;
+    assert_string_equal(what, "swap");
+    assert_non_null(strstr(argument, "\"main\""));
+    s->swaps++;
+    return TR_OK;
+}
+
 static bool finished(const void *self)
 {
     return ((const struct scene *)self)->answers == UNITS;
@@ -83,7 +95,7 @@ static void open_scene(struct scene *s)
                                          .attempts = 4};
     memset(s, 0, sizeof *s);
     s->planner = (struct tr_planner){
-        .self = s, .start = start, .answer = answer, .finished = finished};
+        .self = s, .start = start, .answer = answer, .finished = finished, .ask = ask};
     assert_int_equal(tr_core_create(&set, &s->planner, NULL, 0, &s->core, NULL), TR_OK);
     assert_int_equal(
         tr_core_open_post(s->core, TR_ROLE_REWARD, "main", 1, &s->post, NULL), TR_OK);
@@ -332,6 +344,12 @@ static void clause_5_4_the_first_reward_decides(void **state)
     assert_true(welcome_of(&s, 1)->admitted && welcome_of(&s, 1)->idle);
     assert_int_equal(s.times[1][TR_SAY_UNIT], 0);
     assert_int_equal(s.times[2][TR_SAY_UNIT], 2);
+    assert_int_equal(s.swaps, 0);
+    struct tr_message wants = hello(3, "other");
+    wants.as.hello.swap = true;
+    tell(&s, 3, wants);
+    tell(&s, 3, wants); /* comes back */
+    assert_int_equal(s.swaps, 1);
     tr_core_destroy(s.core);
 }
 
