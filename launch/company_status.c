@@ -64,18 +64,6 @@ json_t *tr_company_json(const struct tr_core *core, const struct tr_company_stat
                      queue_json(core, s->rewards), "counts", counts_json(core));
 }
 
-/* ---- who looks after the processes ---- */
-
-int64_t tr_company_others(const struct tr_core *core, const struct tr_member *m)
-{
-    struct tr_core_worker w;
-    int64_t n = 0;
-    for (int64_t i = 0; tr_core_see(core, i, &w); i++)
-        n += w.here && !w.silent && !w.idle && w.role == m->role &&
-             strcmp(w.slot, m->slot) == 0 && strcmp(w.instance, m->name) != 0;
-    return n;
-}
-
 enum tr_status tr_company_reply(json_t *doc, struct tr_buf *reply, struct tr_err *err)
 {
     char *text = doc ? tr_json_text(doc, 0) : NULL;

@@ -8,7 +8,6 @@
 #include <jansson.h>
 
 #include "actors/coordinator/plan_ppo.h"
-#include "launch/staff.h"
 
 struct tr_company_status { /* what the core does not know; borrows */
     const char *run, *stage;
@@ -20,10 +19,6 @@ struct tr_company_status { /* what the core does not know; borrows */
 /* The caller owns it; NULL: no memory. now: the core's clock. */
 json_t *tr_company_json(const struct tr_core *core, const struct tr_company_status *s,
                         double now);
-
-/* For who looks after the processes (staff.h): how many others of its post are here, silent and idle ones
- * not counted. */
-int64_t tr_company_others(const struct tr_core *core, const struct tr_member *m);
 
 /* Takes doc, NULL too, and writes it as the reply to a question. */
 enum tr_status tr_company_reply(json_t *doc, struct tr_buf *reply, struct tr_err *err);

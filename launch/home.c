@@ -167,7 +167,7 @@ static void old_address(const char *dir, char *out)
 }
 
 enum tr_status tr_home_listen(const char *dir, const struct tr_roles *roles,
-                              const char *run, const struct tr_log *log, char *address,
+                              const char *run, const struct tr_log *log, char *bound,
                               struct tr_wire **wire, struct tr_err *err)
 {
     char before[TR_ADDRESS_BYTES];
@@ -180,10 +180,10 @@ enum tr_status tr_home_listen(const char *dir, const struct tr_roles *roles,
     if (st != TR_OK) return st;
     old_address(dir, before);
     st = TR_AGAIN;
-    if (any && before[0]) st = tr_wire_listen(before, with, address, wire, NULL);
-    if (st != TR_OK) st = tr_wire_listen(roles->listen, with, address, wire, err);
+    if (any && before[0]) st = tr_wire_listen(before, with, bound, wire, NULL);
+    if (st != TR_OK) st = tr_wire_listen(roles->listen, with, bound, wire, err);
     tr_keys_close(&keys);
-    if (st == TR_OK) st = tell_address(dir, address, run, err);
-    if (st == TR_OK) tr_log_info(log, "run %s, listening on %s", run, address);
+    if (st == TR_OK) st = tell_address(dir, bound, run, err);
+    if (st == TR_OK) tr_log_info(log, "run %s, listening on %s", run, bound);
     return st;
 }

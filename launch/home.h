@@ -38,10 +38,10 @@ enum tr_status tr_home_sweep(const char *dir, struct tr_err *err);
 enum tr_status tr_home_journal(const struct tr_options *o, const char *stage,
                                struct tr_journal **out, struct tr_err *err);
 
-/* Listens where the roles block says and tells it in coordinator.json. address [TR_ADDRESS_BYTES] is
+/* Listens where the roles block says and tells it in coordinator.json. bound [TR_ADDRESS_BYTES] is
  * where others join. The caller owns *wire. */
 enum tr_status tr_home_listen(const char *dir, const struct tr_roles *roles,
-                              const char *run, const struct tr_log *log, char *address,
+                              const char *run, const struct tr_log *log, char *bound,
                               struct tr_wire **wire, struct tr_err *err);
 
 #endif

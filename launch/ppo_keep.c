@@ -11,36 +11,6 @@
 
 /* ---- the journal's row ---- */
 
-static void fill_rollout(const struct tr_ppo_report *r, int64_t i,
-                         struct tr_journal_score *score, struct tr_journal_rollout *out)
-{
-    const struct tr_ppo_sample *s = &r->sample[i];
-    *out = (struct tr_journal_rollout){
-        .sample = i,
-        .prompt = s->prompt,
-        .prompt_token = s->token,
-        .prompt_tokens = s->from,
-        .answer_token = s->token + s->from,
-        .answer_tokens = s->T - s->from,
-        .logprob = s->logp,
-        .ref_logprob = s->ref,
-        .value = s->value,
-        .score = s->score,
-        .stopped = s->stopped,
-        .policy = r->generated,
-        .slot = score,
-        .slots = r->rewards->n,
-    };
-    for (int64_t t = 0; t < s->T - s->from; t++) out->kl += (double)s->kl[t];
-    for (int64_t k = 0; k < r->rewards->n; k++)
-        score[k] = (struct tr_journal_score){
-            .slot = r->rewards->slot[k].name,
-            .score = (double)r->score[i * TR_REWARDS_MAX + k],
-            .weight = r->rewards->slot[k].weight,
-            .digest = r->rewards->slot[k].digest,
-        };
-}
-
 static enum tr_status write_row(struct tr_ppo_parts *p, const struct tr_ppo_report *r,
                                 struct tr_err *err)
 {
@@ -59,7 +29,7 @@ static enum tr_status write_row(struct tr_ppo_parts *p, const struct tr_ppo_repo
             .critic = {.lineage = r->critic_lineage, .weights = r->critic_weights},
         };
         for (int64_t i = 0; i < r->n; i++)
-            fill_rollout(r, i, score + i * TR_REWARDS_MAX, &rollout[i]);
+            tr_journal_take_rollout(r, i, score + i * TR_REWARDS_MAX, &rollout[i]);
         st = r->eval ? tr_journal_evaluate(p->journal, r->step, text, rollout, r->n, err)
                      : tr_journal_commit(p->journal, &step, rollout, r->n, err);
     } else {

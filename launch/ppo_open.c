@@ -283,7 +283,7 @@ static void free_prompts(struct tr_ppo_prompts *p)
 void tr_ppo_close(struct tr_ppo_parts *p, double seconds)
 {
     if (p->staff) tr_staff_destroy(p->staff, seconds);
-    tr_places_fini(&p->seats.places);
+    tr_seats_fini(&p->seats);
     tr_core_destroy(p->core);
     tr_plan_ppo_destroy(p->plan);
     tr_wire_close(p->wire);

@@ -7,9 +7,10 @@
 #include "core/model/packed_dir.h"
 #include "core/text/examples.h"
 #include "core/watch/trainer_log.h"
-#include "launch/place.h"
+#include "launch/keeper.h"
 #include "launch/ppo_run.h"
 #include "launch/roles.h"
+#include "launch/seats.h"
 #include "launch/staff.h"
 #include "proto/wire.h"
 
@@ -31,12 +32,6 @@ struct tr_ppo_save { /* a folder that was asked for */
 };
 enum { TR_SAVES_MAX = 32 };
 
-struct tr_ppo_seats { /* who has which cores */
-    struct tr_place_wish wish[TR_PLACE_WISHES];
-    struct tr_places places; /* owns; empty when this host cannot be read */
-    char list[256];          /* of the member whose words were asked for last */
-};
-
 struct tr_ppo_parts {
     const struct tr_options *o; /* borrows, as the next two */
     const char *where;
@@ -53,7 +48,8 @@ struct tr_ppo_parts {
     struct tr_journal *journal;
     struct tr_memo memo;
     struct tr_wire *wire;
-    struct tr_ppo_seats seats;
+    struct tr_seats seats;
+    struct tr_keeper keeper;
     struct tr_staff *staff;
     struct tr_packed_dir *packed;
     char weights[TR_PACKED_PATH]; /* the folder of packed weights */
@@ -84,10 +80,6 @@ enum tr_status tr_ppo_check_model(const struct tr_ppo_parts *p, const char *what
 bool tr_ppo_snapshot(struct tr_ppo_parts *p, enum tr_role role);
 enum tr_status tr_ppo_words(void *self, const struct tr_member *m, struct tr_words *w,
                             struct tr_err *err);
-void tr_ppo_fell(void *self, const struct tr_member *m, int64_t times);
-bool tr_ppo_answered(void *self, const struct tr_member *m, double since);
-enum tr_status tr_ppo_lost(void *self, const struct tr_member *m, enum tr_status st,
-                           struct tr_err *err);
 enum tr_status tr_ppo_start_staff(struct tr_ppo_parts *p, struct tr_err *err);
 /* The files of struct tr_ppo_watch, for those who start the processes themselves. */
 enum tr_status tr_ppo_tell_others(struct tr_ppo_parts *p, struct tr_err *err);

@@ -4,7 +4,6 @@
 
 #include "core/base/file.h"
 #include "kernels/attention.h"
-#include "launch/company_status.h"
 #include "launch/ppo_parts.h"
 
 static const struct tr_reward_wish *find_reward(const struct tr_ppo_parts *p,
@@ -90,20 +89,6 @@ static void add_learner(struct tr_ppo_parts *p, const struct tr_member *m,
         tr_words_add(w, "--source", p->roles.source);
 }
 
-/* Its threads, and its cores where it has some of its own. One that nobody counted with, as a reward
- * that came by a swap, shares. */
-static void add_place(struct tr_ppo_parts *p, const struct tr_member *m, int64_t threads,
-                      struct tr_words *w)
-{
-    struct tr_ppo_seats *s = &p->seats;
-    const struct tr_place *at =
-        tr_places_find(&s->places, s->wish, m->role, m->slot, m->index);
-    tr_words_number(w, "--threads", at ? at->threads : threads);
-    if (!at || !s->places.bound) return;
-    tr_place_list(at, s->list, sizeof s->list);
-    tr_words_add(w, "--cpus", s->list);
-}
-
 enum tr_status tr_ppo_words(void *self, const struct tr_member *m, struct tr_words *w,
                             struct tr_err *err)
 {
@@ -119,7 +104,7 @@ enum tr_status tr_ppo_words(void *self, const struct tr_member *m, struct tr_wor
     if (p->roles.keys) tr_words_add(w, "--keys", p->roles.keys);
     if (m->slot[0]) tr_words_add(w, "--slot", m->slot);
     tr_words_number(w, "--seed", p->o->steps.seed);
-    add_place(p, m, threads, w);
+    tr_seats_words(&p->seats, m, threads, w);
     if (rule) {
         add_rule(p, reward, w);
         return TR_OK;
@@ -132,41 +117,28 @@ enum tr_status tr_ppo_words(void *self, const struct tr_member *m, struct tr_wor
     return TR_OK;
 }
 
-void tr_ppo_fell(void *self, const struct tr_member *m, int64_t times)
-{
-    struct tr_ppo_parts *p = self;
-    char text[64];
-    snprintf(text, sizeof text, "%lld times now", (long long)times);
-    (void)tr_journal_event(p->journal, tr_role_name(m->role), m->name, "fell", text,
-                           NULL);
-}
-
-bool tr_ppo_answered(void *self, const struct tr_member *m, double since)
+static void fell(void *self, const struct tr_member *m, int64_t times)
 {
     const struct tr_ppo_parts *p = self;
-    return tr_core_answered(p->core, m->role, m->name, since);
+    tr_keeper_fell(&p->keeper, m, times);
 }
 
-/* A reward that no step has yet costs the swap that asked for it; one that failed again and again costs
- * nothing but its speed while others do the same. */
-enum tr_status tr_ppo_lost(void *self, const struct tr_member *m, enum tr_status st,
+static bool answered(void *self, const struct tr_member *m, double since)
+{
+    const struct tr_ppo_parts *p = self;
+    return tr_keeper_answered(&p->keeper, m, since);
+}
+
+/* A reward that no step has yet costs the swap that asked for it. */
+static enum tr_status lost(void *self, const struct tr_member *m, enum tr_status st,
                            struct tr_err *err)
 {
     struct tr_ppo_parts *p = self;
-    int64_t left = tr_company_others(p->core, m);
-    (void)tr_journal_event(p->journal, tr_role_name(m->role), m->name, "lost", err->text,
-                           NULL);
-    if (m->role == TR_ROLE_REWARD) {
-        enum tr_status gone =
-            tr_plan_ppo_abandon(p->plan, p->core, m->slot, err->text, NULL);
-        if (gone == TR_OK) tr_staff_dismiss(p->staff, m->role, m->slot);
-        if (gone != TR_GONE) return gone;
-    }
-    if (st == TR_BADARG || left == 0) return st;
-    tr_core_expect(p->core, tr_core_post(p->core, m->role, m->slot), left);
-    tr_log_warn(p->watch->log, "%s; %lld of its kind go on without it", err->text,
-                (long long)left);
-    return TR_OK;
+    st = tr_keeper_lost(&p->keeper, m, st, err);
+    if (st == TR_OK || m->role != TR_ROLE_REWARD) return st;
+    enum tr_status gone = tr_plan_ppo_abandon(p->plan, p->core, m->slot, err->text, NULL);
+    if (gone == TR_OK) tr_staff_dismiss(p->staff, m->role, m->slot);
+    return gone == TR_GONE ? st : gone;
 }
 
 enum tr_status tr_ppo_start_reward(struct tr_ppo_parts *p, const struct tr_reward_wish *w,
@@ -176,24 +148,6 @@ enum tr_status tr_ppo_start_reward(struct tr_ppo_parts *p, const struct tr_rewar
     return tr_staff_add(p->staff, TR_ROLE_REWARD, w->name, w->role.replicas, err);
 }
 
-/* Divides this host among them. What cannot be had is a warning: they share then. */
-static void seat(struct tr_ppo_parts *p)
-{
-    int wishes = 0;
-    struct tr_machine host;
-    struct tr_err err = {0};
-    enum tr_status st = tr_machine_open(NULL, &host, &err);
-    tr_place_wishes(&p->roles, p->seats.wish, &wishes);
-    if (st == TR_OK)
-        st = tr_places_divide(&host, p->seats.wish, wishes, p->set.staleness == 0,
-                              &p->seats.places, &err);
-    tr_machine_close(&host);
-    if (st == TR_OK)
-        tr_log_info(p->watch->log, "%s", p->seats.places.why);
-    else
-        tr_log_warn(p->watch->log, "nobody has cores of their own: %s", err.text);
-}
-
 enum tr_status tr_ppo_start_staff(struct tr_ppo_parts *p, struct tr_err *err)
 {
     enum tr_status st =
@@ -201,11 +155,12 @@ enum tr_status tr_ppo_start_staff(struct tr_ppo_parts *p, struct tr_err *err)
     struct tr_staff_settings s = {.logs = p->logs,
                                   .log = p->watch->log,
                                   .words = tr_ppo_words,
-                                  .fell = tr_ppo_fell,
-                                  .answered = tr_ppo_answered,
-                                  .lost = tr_ppo_lost,
+                                  .fell = fell,
+                                  .answered = answered,
+                                  .lost = lost,
                                   .self = p};
-    seat(p);
+    p->keeper = (struct tr_keeper){p->core, p->journal, p->watch->log};
+    tr_seats_take(&p->seats, &p->roles, p->set.staleness == 0, p->watch->log);
     if (st == TR_OK) st = tr_staff_create(&s, &p->staff, err);
     for (int r = 0; r < TR_ROLES && st == TR_OK; r++)
         if (r != TR_ROLE_REWARD)

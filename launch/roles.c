@@ -206,3 +206,15 @@ enum tr_status tr_roles_read(json_t *block, const char *where, const char *rewar
     }
     return TR_OK;
 }
+
+void tr_roles_of_stage(struct tr_roles *r, const char *stage, int64_t threads)
+{
+    enum tr_role has[] = {TR_ROLE_POLICY, TR_ROLE_REFERENCE};
+    if (strcmp(stage, "ppo") == 0) return;
+    r->role[TR_ROLE_ROLLOUT].replicas = r->role[TR_ROLE_CRITIC].replicas = 0;
+    r->rewards = 0;
+    if (strcmp(stage, "kto") != 0) r->role[TR_ROLE_REFERENCE].replicas = 0;
+    for (size_t i = 0; i < sizeof has / sizeof *has; i++)
+        if (r->role[has[i]].threads == 0 && threads > 0)
+            r->role[has[i]].threads = threads;
+}

@@ -67,4 +67,8 @@ enum tr_status tr_roles_read(json_t *block, const char *where, const char *rewar
 enum tr_status tr_reward_read(json_t *value, const char *where,
                               struct tr_reward_wish *out, struct tr_err *err);
 
+/* Leaves those that this stage has: all of them are PPO's, KTO has a reference beside the policy, the others a
+ * policy. threads: of those that say none themselves. */
+void tr_roles_of_stage(struct tr_roles *r, const char *stage, int64_t threads);
+
 #endif

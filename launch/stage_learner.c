@@ -7,7 +7,6 @@
 #include "core/base/clock.h"
 #include "core/base/file.h"
 #include "core/model/memory.h"
-#include "launch/company_status.h"
 #include "launch/stage_parts.h"
 
 /* The peer's estimate: 6 operations a token and parameter outside the embedding. */
@@ -63,15 +62,15 @@ static void add_reference(struct tr_stage_parts *p, struct tr_words *w)
     tr_words_number(w, "--max-tokens", p->start.max_tokens);
 }
 
-/* Of a host that is not this one nothing is known. */
-static void add_host(const struct tr_stage_parts *p, enum tr_role role,
+/* Who asked for a number of threads gets it, also where that is more than the cores. */
+static void add_seat(struct tr_stage_parts *p, const struct tr_member *m,
                      struct tr_words *w)
 {
-    bool staff = p->watch->joining.staff;
-    int64_t threads = role == TR_ROLE_REFERENCE ? p->roles.role[role].threads : 0;
-    if (threads == 0 && staff) threads = tr_team_threads(p->ex->team);
-    tr_words_number(w, "--threads", threads);
-    if (staff) tr_words_add(w, "--isa", tr_exec_isa(p->ex));
+    int64_t threads = p->roles.role[m->role].threads;
+    if (threads > 0 && !p->seats.places.bound)
+        tr_words_number(w, "--threads", threads);
+    else
+        tr_seats_words(&p->seats, m, threads, w);
 }
 
 static enum tr_status words(void *self, const struct tr_member *m, struct tr_words *w,
@@ -83,7 +82,8 @@ static enum tr_status words(void *self, const struct tr_member *m, struct tr_wor
     tr_words_add(w, "--name", m->name);
     tr_words_add(w, "--join", p->address);
     if (p->roles.keys) tr_words_add(w, "--keys", p->roles.keys);
-    add_host(p, m->role, w);
+    add_seat(p, m, w);
+    if (p->watch->joining.staff) tr_words_add(w, "--isa", tr_exec_isa(p->ex));
     tr_words_add(w, "--math", p->ex->math == TR_MATH_EXACT ? "exact" : "openblas");
     tr_words_number(w, "--seed", (int64_t)p->start.seed);
     if (p->start.bf16) tr_words_add(w, "--bf16", NULL);
@@ -98,33 +98,21 @@ static enum tr_status words(void *self, const struct tr_member *m, struct tr_wor
 
 static void fell(void *self, const struct tr_member *m, int64_t times)
 {
-    struct tr_stage_parts *p = self;
-    char text[64];
-    snprintf(text, sizeof text, "%lld times now", (long long)times);
-    (void)tr_journal_event(p->journal, tr_role_name(m->role), m->name, "fell", text,
-                           NULL);
+    const struct tr_stage_parts *p = self;
+    tr_keeper_fell(&p->keeper, m, times);
 }
 
 static bool answered(void *self, const struct tr_member *m, double since)
 {
     const struct tr_stage_parts *p = self;
-    return tr_core_answered(tr_course_core(p->course), m->role, m->name, since);
+    return tr_keeper_answered(&p->keeper, m, since);
 }
 
-/* Of several references the others do the same. */
 static enum tr_status lost(void *self, const struct tr_member *m, enum tr_status st,
                            struct tr_err *err)
 {
-    struct tr_stage_parts *p = self;
-    struct tr_core *core = tr_course_core(p->course);
-    int64_t left = tr_company_others(core, m);
-    (void)tr_journal_event(p->journal, tr_role_name(m->role), m->name, "lost", err->text,
-                           NULL);
-    if (st == TR_BADARG || left == 0) return st;
-    tr_core_expect(core, tr_core_post(core, m->role, m->slot), left);
-    tr_log_warn(p->watch->log, "%s; %lld of its kind go on without it", err->text,
-                (long long)left);
-    return TR_OK;
+    const struct tr_stage_parts *p = self;
+    return tr_keeper_lost(&p->keeper, m, st, err);
 }
 
 static enum tr_status tend(void *ctx, struct tr_err *err)
@@ -176,6 +164,8 @@ static enum tr_status start_staff(struct tr_stage_parts *p, struct tr_err *err)
                                         .answered = answered,
                                         .lost = lost,
                                         .self = p};
+    p->keeper = (struct tr_keeper){tr_course_core(p->course), p->journal, p->watch->log};
+    tr_seats_take(&p->seats, &p->roles, true, p->watch->log);
     if (st == TR_OK) st = tr_staff_create(&s, &p->staff, err);
     if (st == TR_OK) st = tr_staff_add(p->staff, TR_ROLE_POLICY, "", 1, err);
     if (st == TR_OK)
@@ -287,6 +277,7 @@ enum tr_status tr_stage_open_learner(struct tr_stage_parts *p, const char *check
     p->start = start;
     snprintf(p->newest, sizeof p->newest, "%s", checkpoint);
     st = tr_roles_read(p->o->roles, "roles", NULL, &p->roles, err);
+    if (st == TR_OK) tr_roles_of_stage(&p->roles, p->identity.stage, p->o->exec.threads);
     if (st == TR_OK) st = check_reference(p, err);
     if (st == TR_OK) st = choose_recompute(p, err);
     if (st == TR_OK) st = estimate_flos(p, &arch, &start, err);
@@ -304,6 +295,7 @@ void tr_stage_close_learner(struct tr_stage_parts *p, bool ended_well)
     if (p->staff) tr_staff_rest(p->staff);
     tr_course_close(p->course);
     tr_staff_destroy(p->staff, ended_well ? 10 : 0);
+    tr_seats_fini(&p->seats);
     tr_wire_close(p->wire);
     tr_journal_close(p->journal);
     tr_stage_close_judges(p);

@@ -8,7 +8,9 @@
 #include "core/watch/progress.h"
 #include "core/watch/trainer_state.h"
 #include "launch/home.h"
+#include "launch/keeper.h"
 #include "launch/roles.h"
+#include "launch/seats.h"
 #include "launch/staff.h"
 #include "launch/stage_run.h"
 
@@ -27,6 +29,8 @@ struct tr_stage_parts {
     struct tr_stage_plan *plan;
     struct tr_learner_start start; /* how the learner starts, in its own process */
     struct tr_roles roles;
+    struct tr_seats seats;
+    struct tr_keeper keeper;
     struct tr_staff *staff;
     struct tr_journal *journal;
     struct tr_memo memo;

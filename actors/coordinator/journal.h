@@ -107,6 +107,12 @@ struct tr_journal_rollout { /* one answer, judged; borrows */
     int64_t slots;
 };
 
+struct tr_ppo_report;
+/* Answer i of a step that is over, with score[rewards] for its slots; borrows from both. */
+void tr_journal_take_rollout(const struct tr_ppo_report *r, int64_t i,
+                             struct tr_journal_score *score,
+                             struct tr_journal_rollout *out);
+
 /* The step after the last one (any step for a new file), in one transaction with its rollouts and
  * with all that was kept before; answers kept for it are forgotten. */
 enum tr_status tr_journal_commit(struct tr_journal *j, const struct tr_journal_step *step,

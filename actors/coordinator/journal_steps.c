@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "actors/coordinator/journal_parts.h"
+#include "actors/coordinator/plan_ppo.h"
 #include "core/base/json.h"
 
 enum { TOKENS = 1 << 26, ROLLOUTS = 1 << 20, SLOTS = 64, SLOT_TEXT = TR_SLOT_BYTES };
@@ -399,4 +400,37 @@ enum tr_status tr_journal_pace(struct tr_journal *j, struct tr_journal_pace *out
     out->tokens_per_second = sqlite3_column_double(q, 0) / seconds;
     tr_journal_reset(q);
     return TR_OK;
+}
+
+/* ---- from a plan ---- */
+
+void tr_journal_take_rollout(const struct tr_ppo_report *r, int64_t i,
+                             struct tr_journal_score *score,
+                             struct tr_journal_rollout *out)
+{
+    const struct tr_ppo_sample *s = &r->sample[i];
+    *out = (struct tr_journal_rollout){
+        .sample = i,
+        .prompt = s->prompt,
+        .prompt_token = s->token,
+        .prompt_tokens = s->from,
+        .answer_token = s->token + s->from,
+        .answer_tokens = s->T - s->from,
+        .logprob = s->logp,
+        .ref_logprob = s->ref,
+        .value = s->value,
+        .score = s->score,
+        .stopped = s->stopped,
+        .policy = r->generated,
+        .slot = score,
+        .slots = r->rewards->n,
+    };
+    for (int64_t t = 0; t < s->T - s->from; t++) out->kl += (double)s->kl[t];
+    for (int64_t k = 0; k < r->rewards->n; k++)
+        score[k] = (struct tr_journal_score){
+            .slot = r->rewards->slot[k].name,
+            .score = (double)r->score[i * TR_REWARDS_MAX + k],
+            .weight = r->rewards->slot[k].weight,
+            .digest = r->rewards->slot[k].digest,
+        };
 }

@@ -154,15 +154,6 @@ static enum tr_status print_places(const struct tr_machine *h,
     return TR_OK;
 }
 
-/* Only PPO has all roles; KTO has a reference beside the policy. */
-static void leave_out(const char *stage, struct tr_roles *r)
-{
-    if (!strcmp(stage, "ppo")) return;
-    r->role[TR_ROLE_ROLLOUT].replicas = r->role[TR_ROLE_CRITIC].replicas = 0;
-    r->rewards = 0;
-    if (strcmp(stage, "kto") != 0) r->role[TR_ROLE_REFERENCE].replicas = 0;
-}
-
 /* A run.yaml's roles. *run is what their texts borrow from; the caller owns it. */
 static enum tr_status read_run(const char *path, json_t **run, struct tr_roles *out,
                                int64_t *staleness, struct tr_err *err)
@@ -170,6 +161,7 @@ static enum tr_status read_run(const char *path, json_t **run, struct tr_roles *
     enum tr_status st = tr_yaml_load(path, run, err);
     if (st != TR_OK) return st;
     const char *reward = NULL, *stage = NULL;
+    int64_t threads = 0;
     json_t *block = json_object_get(*run, "roles");
     st = tr_json_string_or(*run, "reward_model", path, NULL, &reward, err);
     if (st == TR_OK) st = tr_json_string_or(*run, "stage", path, "sft", &stage, err);
@@ -179,7 +171,9 @@ static enum tr_status read_run(const char *path, json_t **run, struct tr_roles *
     if (st == TR_OK) st = tr_roles_read(block, path, reward, out, err);
     if (st == TR_OK)
         st = tr_json_int_or(*run, "staleness", path, 0, 1, *staleness, staleness, err);
-    if (st == TR_OK) leave_out(stage, out);
+    if (st == TR_OK)
+        st = tr_json_int_or(*run, "threads", path, 1, 1024, 0, &threads, err);
+    if (st == TR_OK) tr_roles_of_stage(out, stage, threads);
     return st;
 }
 

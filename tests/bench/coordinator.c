@@ -123,35 +123,6 @@ static enum tr_status started(void *self, const struct tr_ppo_report *r,
     return tr_journal_commit(b->journal, &step, NULL, 0, err);
 }
 
-static void fill_rollout(struct bench *b, const struct tr_ppo_report *r, int64_t i)
-{
-    const struct tr_ppo_sample *s = &r->sample[i];
-    struct tr_journal_rollout *out = &b->rollout[i];
-    b->score[i] = (struct tr_journal_score){
-        .slot = r->rewards->slot[0].name,
-        .score = (double)r->score[i * TR_REWARDS_MAX],
-        .weight = r->rewards->slot[0].weight,
-        .digest = r->rewards->slot[0].digest,
-    };
-    *out = (struct tr_journal_rollout){
-        .sample = i,
-        .prompt = s->prompt,
-        .prompt_token = s->token,
-        .prompt_tokens = s->from,
-        .answer_token = s->token + s->from,
-        .answer_tokens = s->T - s->from,
-        .logprob = s->logp,
-        .ref_logprob = s->ref,
-        .value = s->value,
-        .score = s->score,
-        .stopped = s->stopped,
-        .policy = r->generated,
-        .slot = &b->score[i],
-        .slots = 1,
-    };
-    for (int64_t t = 0; t < s->T - s->from; t++) out->kl += (double)s->kl[t];
-}
-
 static enum tr_status save_both(struct bench *b, struct tr_core *core,
                                 const struct tr_ppo_report *r, struct tr_err *err)
 {
@@ -180,7 +151,8 @@ static enum tr_status committed(void *self, struct tr_plan_ppo *plan,
     (void)plan;
     enum tr_status st =
         tr_journal_note_company(b->journal, core, tr_clock_seconds(), err);
-    for (int64_t i = 0; i < r->n && st == TR_OK; i++) fill_rollout(b, r, i);
+    for (int64_t i = 0; i < r->n && st == TR_OK; i++)
+        tr_journal_take_rollout(r, i, &b->score[i], &b->rollout[i]);
     if (st == TR_OK) st = tr_journal_commit(b->journal, &step, b->rollout, r->n, err);
     if (st == TR_OK && (r->step - b->saved_step) * b->set.step >= SAVE_EVERY)
         st = save_both(b, core, r, err);

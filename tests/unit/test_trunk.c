@@ -341,6 +341,7 @@ static void openblas_stays_within_tolerance(void **state)
             step(&t[k], 0, S);
             add_tied(&t[k]);
             grad[k] = doubles_of(&t[k].m, t[k].grad);
+            assert_non_null(grad[k]);
         }
         for (int64_t j = 0; j < t[0].batch.b.T; j++)
             assert_true(fabsf(t[0].logp[j] - t[1].logp[j]) <= 2e-5F);
