@@ -103,9 +103,10 @@ __attribute__((target("avx2,fma"))) static void fma_tile(void *ctx, int64_t tile
     const __m256 x = _mm256_set1_ps(0.999F), y = _mm256_set1_ps(0.001F);
 #    pragma GCC unroll 12
     for (int i = 0; i < 12; i++) acc[i] = _mm256_set1_ps((float)i);
-    for (int64_t r = 0; r < p->n; r++)
+    for (int64_t r = 0; r < p->n; r++) {
 #    pragma GCC unroll 12
         for (int i = 0; i < 12; i++) acc[i] = _mm256_fmadd_ps(acc[i], x, y);
+    }
 #    pragma GCC unroll 12
     for (int i = 0; i < 12; i++) _mm256_storeu_ps(out + 8L * i, acc[i]);
 }
@@ -120,9 +121,10 @@ __attribute__((target("avx512f"))) static void fma512_tile(void *ctx, int64_t ti
     const __m512 x = _mm512_set1_ps(0.999F), y = _mm512_set1_ps(0.001F);
 #    pragma GCC unroll 12
     for (int i = 0; i < 12; i++) acc[i] = _mm512_set1_ps((float)i);
-    for (int64_t r = 0; r < p->n; r++)
+    for (int64_t r = 0; r < p->n; r++) {
 #    pragma GCC unroll 12
         for (int i = 0; i < 12; i++) acc[i] = _mm512_fmadd_ps(acc[i], x, y);
+    }
 #    pragma GCC unroll 12
     for (int i = 0; i < 12; i++) _mm512_storeu_ps(out + 16L * i, acc[i]);
 }
