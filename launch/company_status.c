@@ -1,5 +1,6 @@
 #include "launch/company_status.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -49,6 +50,86 @@ static json_t *counts_json(const struct tr_core *core)
                      "replayed", (json_int_t)n.replayed);
 }
 
+/* ---- where the time went ---- */
+
+void tr_company_note_busy(struct tr_company_times *t, const struct tr_core *core,
+                          double now)
+{
+    double busy[TR_ROLES] = {0}, life[TR_ROLES] = {0};
+    struct tr_core_worker w;
+    for (int r = 0; r < TR_ROLES; r++) t->busy[r].workers = 0;
+    for (int64_t i = 0; tr_core_see(core, i, &w); i++) {
+        if (!w.here) continue;
+        t->busy[w.role].workers++;
+        busy[w.role] += w.busy_seconds;
+        life[w.role] += now - w.since;
+    }
+    for (int r = 0; r < TR_ROLES; r++)
+        t->busy[r].share = life[r] > 0 ? busy[r] / life[r] : 0;
+}
+
+static const char *const phase_name[] = {"generate", "judge", "learn"};
+enum { PHASES = 3 };
+
+static double phase_of(const struct tr_step_time *t, int phase)
+{
+    return phase == 0 ? t->generate : phase == 1 ? t->judge : t->learn;
+}
+
+/* Its length and, where a step does more than learn, its phases. */
+static void put_step(json_t *to, const char *name, const struct tr_step_time *t,
+                     int phases)
+{
+    char key[64];
+    snprintf(key, sizeof key, "%s_seconds", name);
+    json_object_set_new(to, key, json_real(tr_step_time_seconds(t)));
+    for (int i = PHASES - phases; phases > 1 && i < PHASES; i++) {
+        snprintf(key, sizeof key, "%s_seconds_%s", name, phase_name[i]);
+        json_object_set_new(to, key, json_real(phase_of(t, i)));
+    }
+}
+
+void tr_company_put_times(json_t *to, const struct tr_company_times *t)
+{
+    const struct tr_step_time mean = tr_step_times_mean(&t->steps);
+    json_object_set_new(to, "steps_timed", json_integer((json_int_t)t->steps.steps));
+    if (t->steps.steps > 0) {
+        json_object_set_new(to, "step_seconds_median",
+                            json_real(tr_step_times_median(&t->steps)));
+        put_step(to, "step", &mean, t->phases);
+    }
+    for (int r = 0; r < TR_ROLES; r++) {
+        char key[32];
+        snprintf(key, sizeof key, "busy_share_%s", tr_role_name((enum tr_role)r));
+        if (t->busy[r].workers > 0)
+            json_object_set_new(to, key, json_real(t->busy[r].share));
+    }
+}
+
+void tr_company_say_times(const struct tr_company_times *t, const struct tr_log *log)
+{
+    char busy[TR_ROLES * 40] = "", cut[160] = "";
+    size_t used = 0;
+    struct tr_step_time mean = tr_step_times_mean(&t->steps);
+    double seconds = tr_step_time_seconds(&mean), all = seconds > 0 ? seconds : 1;
+    if (t->steps.steps == 0) return;
+    for (int i = PHASES - t->phases; t->phases > 1 && i < PHASES; i++)
+        used += (size_t)snprintf(cut + used, sizeof cut - used, "%s %s %.3g s (%.0f %%)",
+                                 used ? "," : ":", phase_name[i], phase_of(&mean, i),
+                                 100 * phase_of(&mean, i) / all);
+    tr_log_info(log, "%.3g s a step (median of %lld), mean %.3g s%s",
+                tr_step_times_median(&t->steps), (long long)t->steps.steps, seconds, cut);
+    used = 0;
+    for (int r = 0; r < TR_ROLES && used < sizeof busy; r++)
+        if (t->busy[r].workers > 0)
+            used += (size_t)snprintf(busy + used, sizeof busy - used, "%s%s %.0f %%",
+                                     used ? ", " : "", tr_role_name((enum tr_role)r),
+                                     100 * t->busy[r].share);
+    tr_log_info(log, "busy: %s", busy);
+}
+
+/* ---- as an answer ---- */
+
 json_t *tr_company_json(const struct tr_core *core, const struct tr_company_status *s,
                         double now)
 {
@@ -56,12 +137,18 @@ json_t *tr_company_json(const struct tr_core *core, const struct tr_company_stat
     json_t *workers = json_array();
     for (int64_t i = 0; workers && tr_core_see(core, i, &w); i++)
         if (w.here) json_array_append_new(workers, worker_json(&w, now));
-    return json_pack("{s:s, s:s, s:b, s:I, s:I, s:f, s:f, s:f, s:o, s:o, s:o}", "run",
-                     s->run, "stage", s->stage, "live", 1, "step", (json_int_t)s->step,
-                     "steps", (json_int_t)s->steps, "seconds_a_step", s->seconds_a_step,
-                     "tokens_per_second", s->tokens_per_second, "seconds_left",
-                     s->seconds_left, "workers", workers, "queue",
-                     queue_json(core, s->rewards), "counts", counts_json(core));
+    json_t *doc = json_pack(
+        "{s:s, s:s, s:b, s:I, s:I, s:f, s:f, s:f, s:o, s:o, s:o}", "run", s->run, "stage",
+        s->stage, "live", 1, "step", (json_int_t)s->step, "steps", (json_int_t)s->steps,
+        "seconds_a_step", s->seconds_a_step, "tokens_per_second", s->tokens_per_second,
+        "seconds_left", s->seconds_left, "workers", workers, "queue",
+        queue_json(core, s->rewards), "counts", counts_json(core));
+    struct tr_company_times times = *s->times;
+    tr_company_note_busy(&times, core, now);
+    if (doc) tr_company_put_times(doc, &times);
+    if (doc && times.steps.steps > 0)
+        put_step(doc, "last_step", &times.steps.last, times.phases);
+    return doc;
 }
 
 enum tr_status tr_company_reply(json_t *doc, struct tr_buf *reply, struct tr_err *err)

@@ -8,11 +8,30 @@
 #include <jansson.h>
 
 #include "actors/coordinator/plan_ppo.h"
+#include "core/base/log.h"
+
+/* Where a run's time went. */
+struct tr_company_times {
+    int phases; /* the last so many of generate, judge, learn: what a step of this stage has */
+    struct tr_step_times steps;
+    struct {
+        int64_t workers; /* here */
+        double share;    /* of their time with work in hand */
+    } busy[TR_ROLES];
+};
+/* As it is now, on the core's clock. */
+void tr_company_note_busy(struct tr_company_times *t, const struct tr_core *core,
+                          double now);
+/* Two lines at the end of a run, of one that timed a step */
+void tr_company_say_times(const struct tr_company_times *t, const struct tr_log *log);
+/* The same as members of `to`, which the caller owns. */
+void tr_company_put_times(json_t *to, const struct tr_company_times *t);
 
 struct tr_company_status { /* what the core does not know; borrows */
     const char *run, *stage;
     int64_t step, steps;
     double seconds_a_step, tokens_per_second, seconds_left;
+    const struct tr_company_times *times;
     const struct tr_reward_set *rewards; /* or NULL */
 };
 

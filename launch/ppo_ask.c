@@ -30,6 +30,7 @@ static enum tr_status say_status(struct tr_ppo_parts *p, struct tr_core *core,
             .seconds_a_step = each,
             .tokens_per_second = pace.tokens_per_second,
             .seconds_left = each * (double)(p->set.steps - step),
+            .times = &p->out.times,
             .rewards = tr_plan_ppo_rewards(p->plan)};
         json_t *doc = tr_company_json(core, &status, now);
         if (doc)

@@ -198,6 +198,8 @@ enum tr_status tr_ppo_committed(void *self, struct tr_plan_ppo *plan,
     if (st == TR_OK) st = write_row(p, r, err);
     if (st == TR_OK) st = tr_ppo_log_step(p, r, err);
     if (st == TR_OK) st = save_what_is_due(p, core, r, err);
+    tr_step_times_add(&p->out.times.steps, &r->time);
+    tr_company_note_busy(&p->out.times, core, tr_clock_seconds());
     p->out.step = r->step;
     p->out.reward = r->metrics.reward;
     p->out.policy = r->policy_weights;

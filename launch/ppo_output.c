@@ -234,12 +234,32 @@ static enum tr_status write_state(const struct tr_ppo_parts *p, struct tr_err *e
     return st;
 }
 
+/* Of the steps of this process; a run that went on where nothing was left keeps what is there. */
+static enum tr_status write_results(const struct tr_ppo_parts *p, struct tr_err *err)
+{
+    char path[TR_PLACE_BYTES];
+    double seconds = tr_clock_seconds() - p->started;
+    enum tr_status st =
+        tr_path_join(path, sizeof path, p->o->output.dir, "all_results.json", err);
+    if (st != TR_OK || p->out.times.steps.steps == 0) return st;
+    json_t *doc = json_pack("{s:f, s:f}", "train_runtime", tr_round_decimals(seconds, 4),
+                            "train_steps_per_second",
+                            tr_round_decimals((double)(p->out.step - p->first_step) /
+                                                  (seconds > 1e-4 ? seconds : 1e-4),
+                                              3));
+    if (doc) tr_company_put_times(doc, &p->out.times);
+    st = doc ? tr_json_save(path, doc, 4, err) : tr_err_set(err, TR_NOMEM, "%s", path);
+    json_decref(doc);
+    return st;
+}
+
 enum tr_status tr_ppo_finish(struct tr_ppo_parts *p, struct tr_err *err)
 {
     struct tr_digest all[4] = {p->out.policy, p->out.critic, p->state[0], p->state[1]};
     p->out.run = tr_digest_of(all, sizeof all);
     enum tr_status st = tr_ppo_read_history(p, err);
     if (st == TR_OK) st = write_state(p, err);
+    if (st == TR_OK) st = write_results(p, err);
     if (st == TR_OK) st = tr_ppo_manifest(p, true, err);
     if (st == TR_OK && p->o->output.plot_loss) tr_ppo_draw(p);
     return st;

@@ -187,6 +187,7 @@ enum tr_status tr_ppo_run(const struct tr_options *o, const char *where,
     p->o = o;
     p->where = where;
     p->watch = watch;
+    p->out.times.phases = 3;
     p->history = json_array();
     p->kept = json_array();
     enum tr_status st =

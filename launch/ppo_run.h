@@ -12,7 +12,7 @@
  *                checkpoint-N/, critic/checkpoint-N/   every save_steps and at Ctrl-C
  *                config.json model.safetensors ...     the policy, with its tokenizer
  *                critic/                      the critic
- *                trainer_log.jsonl trainer_state.json training_reward.png
+ *                trainer_log.jsonl trainer_state.json all_results.json training_reward.png
  *
  * Invariants.
  *   1. A run that was stopped, however that was, goes on where it was when it is started again with
@@ -23,6 +23,7 @@
 
 #include "core/base/digest.h"
 #include "core/base/log.h"
+#include "launch/company_status.h"
 #include "launch/options.h"
 #include "launch/staff.h"
 
@@ -36,6 +37,7 @@ struct tr_ppo_outcome {
     bool stopped; /* before the last step */
     int64_t step;
     double reward;                   /* of the last step */
+    struct tr_company_times times;   /* of the steps of this process */
     struct tr_digest policy, critic; /* weights */
     struct tr_digest run; /* of weights and states of both: what two runs must share */
 };

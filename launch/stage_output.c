@@ -200,7 +200,10 @@ enum tr_status tr_stage_finish(struct tr_stage_parts *p,
     enum tr_status st = tr_course_save(p->course, dir, false, NULL, NULL, err);
     if (st == TR_OK) st = tr_trainer_state_write(dir, &state, err);
     if (st == TR_OK) st = tr_trainer_log_append(dir, &last, err);
+    results.more = json_object();
+    if (results.more) tr_company_put_times(results.more, &out->times);
     if (st == TR_OK) st = tr_train_results_write(dir, &results, err);
+    json_decref(results.more);
     return st == TR_OK ? write_card(p, out, err) : st;
 }
 

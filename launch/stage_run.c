@@ -117,6 +117,9 @@ static enum tr_status do_step(struct tr_stage_parts *p, const struct tr_learn_ta
     struct tr_learn_result result;
     enum tr_status st = tr_course_learn(p->course, task, &result, err);
     if (st != TR_OK) return st;
+    struct tr_step_time time =
+        tr_step_time_cut(p->step_began, 0, p->judged, tr_clock_seconds());
+    tr_step_times_add(&p->times.steps, &time);
     tr_stage_take(p->plan, &result);
     if (result.skipped) {
         say_skipped(p, &result);
@@ -143,10 +146,12 @@ static enum tr_status loop(struct tr_stage_parts *p, enum tr_stage_end *end,
                            struct tr_err *err)
 {
     struct tr_learn_task task;
-    enum tr_status st = TR_OK;
+    enum tr_status st = tr_course_wait(p->course, err);
     *end = TR_STAGE_DONE;
-    for (;;) {
+    while (st == TR_OK) {
+        p->step_began = tr_clock_seconds();
         st = tr_stage_judge(p, err);
+        p->judged = tr_clock_seconds();
         if (st != TR_OK || !tr_stage_next(p->plan, &task)) break;
         st = do_step(p, &task, err);
         if (st != TR_OK) break;
@@ -171,6 +176,8 @@ static enum tr_status conclude(struct tr_stage_parts *p, struct tr_stage_outcome
 {
     struct tr_stage_progress progress = tr_stage_progress(p->plan);
     int64_t counted = progress.step - progress.skipped;
+    tr_company_note_busy(&p->times, tr_course_core(p->course), tr_clock_seconds());
+    out->times = p->times;
     out->step = progress.step;
     out->skipped = progress.skipped;
     out->loss = counted > 0 ? progress.loss_sum / (double)counted : 0;
@@ -187,6 +194,7 @@ enum tr_status tr_stage_run(const struct tr_options *o, const struct tr_exec *ex
                             struct tr_stage_outcome *outcome, struct tr_err *err)
 {
     struct tr_stage_parts p = {.o = o, .ex = ex, .watch = watch};
+    p.times.phases = o->stage == TR_KTO ? 2 : 1;
     *outcome = (struct tr_stage_outcome){0};
     enum tr_status st = tr_stage_open(&p, err);
     if (st == TR_OK) st = tr_stage_manifest(&p, NULL, err);

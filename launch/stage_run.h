@@ -29,6 +29,7 @@
 
 #include "core/base/digest.h"
 #include "core/base/log.h"
+#include "launch/company_status.h"
 #include "launch/options.h"
 #include "launch/staff.h"
 
@@ -46,7 +47,8 @@ enum tr_stage_end { TR_STAGE_DONE, TR_STAGE_STOPPED, TR_STAGE_NOT_FINITE };
 struct tr_stage_outcome {
     enum tr_stage_end end;
     int64_t step, skipped;
-    double loss; /* mean over the run */
+    double loss;                   /* mean over the run */
+    struct tr_company_times times; /* of the steps of this process */
     struct tr_digest weights, state;
 };
 

@@ -85,7 +85,8 @@ static enum tr_status say_status(const struct tr_stage_parts *p,
         .steps = f.total,
         .seconds_a_step = done > 0 ? (now - p->started) / (double)done : 0,
         .tokens_per_second = f.tokens_per_second,
-        .seconds_left = f.seconds_left};
+        .seconds_left = f.seconds_left,
+        .times = &p->times};
     return tr_company_reply(tr_company_json(core, &status, now), reply, err);
 }
 

@@ -251,6 +251,11 @@ static enum tr_status hear_ask(struct tr_core *c, int64_t peer, const struct tr_
     return st;
 }
 
+double tr_core_now(const struct tr_core *c)
+{
+    return c->now;
+}
+
 bool tr_core_hurries(const struct tr_core *c)
 {
     return c->questions > 0;

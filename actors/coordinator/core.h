@@ -107,6 +107,9 @@ enum tr_status tr_core_flush(struct tr_core *c, struct tr_err *err);
 /* The next thing to do; false when there is none. */
 bool tr_core_next(struct tr_core *c, struct tr_core_action *out);
 
+/* The clock of the event that came last. */
+double tr_core_now(const struct tr_core *c);
+
 /* A question is being worked on bit by bit: a tick should come within some tens of milliseconds. */
 bool tr_core_hurries(const struct tr_core *c);
 

@@ -115,6 +115,7 @@ enum tr_status tr_plan_ppo_open(struct tr_plan_ppo *p, struct tr_core *core,
     p->begun = p->committed;
     st = tr_core_begun(core, &p->begun_before, err);
     if (st != TR_OK) return st;
+    p->partial = p->begun_before > p->committed ? p->begun_before : p->committed + 1;
     tr_core_set_lineage(core, p->post[TR_ROLE_POLICY], &lineage[0]);
     tr_core_set_lineage(core, p->post[TR_ROLE_CRITIC], &lineage[1]);
     tr_core_set_digest(core, p->post[TR_ROLE_POLICY], &p->version[p->committed % 2]);
@@ -155,6 +156,7 @@ static enum tr_status start(void *self, struct tr_core *core, struct tr_err *err
     struct tr_plan_ppo *p = self;
     struct tr_ppo_report r = {.step = 0};
     struct tr_buf text;
+    p->committed_at = tr_core_now(core);
     (void)rewards_known(p, core);
     if (p->resumed) return TR_OK;
     p->version[0] = tr_core_digest(core, p->post[TR_ROLE_POLICY]);
@@ -315,6 +317,16 @@ static enum tr_status retire_version(struct tr_plan_ppo *p, struct tr_core *core
     return st;
 }
 
+/* What the step waited for since the commit before it. */
+static struct tr_step_time time_of(const struct tr_plan_ppo *p, const struct making *m,
+                                   double now)
+{
+    struct tr_step_time t =
+        tr_step_time_cut(p->committed_at, m->generated_at, m->judged_at, now);
+    t.whole = m->number > p->partial;
+    return t;
+}
+
 /* Both learners are done: the step is kept, and the next can begin. */
 static enum tr_status commit(struct tr_plan_ppo *p, struct tr_core *core,
                              struct making *m, struct tr_err *err)
@@ -323,6 +335,8 @@ static enum tr_status commit(struct tr_plan_ppo *p, struct tr_core *core,
     struct tr_digest generated = m->version;
     struct tr_buf text;
     bool same = tr_digest_equal(&m->version, &p->version[p->committed % 2]);
+    r.time = time_of(p, m, tr_core_now(core));
+    p->committed_at = tr_core_now(core);
     p->committed++;
     p->version[p->committed % 2] = m->chain[0].weights;
     p->critic = m->chain[1].weights;
@@ -405,6 +419,12 @@ static enum tr_status turn(void *self, struct tr_core *core, struct tr_err *err)
 
 /* ---- as a planner ---- */
 
+static void note_time(struct making *m, enum part part, double now)
+{
+    if (part == PART_GENERATE) m->generated_at = now;
+    if (part == PART_REF || part == PART_VALUE || part == PART_SCORE) m->judged_at = now;
+}
+
 static enum tr_status answer(void *self, struct tr_core *core, int64_t tag,
                              const struct tr_content *content, struct tr_err *err)
 {
@@ -412,6 +432,7 @@ static enum tr_status answer(void *self, struct tr_core *core, int64_t tag,
     struct tag t = tr_ppo_untag(tag);
     enum tr_status st = TR_OK;
     if (t.part != PART_SAVE && !p->making[t.place].used) return TR_OK; /* given up */
+    if (t.part != PART_SAVE) note_time(&p->making[t.place], t.part, tr_core_now(core));
     switch (t.part) {
     case PART_GENERATE:
         st = tr_ppo_take_generated(p, core, t, content, err);

@@ -31,6 +31,7 @@
 #define TR_ACTORS_COORDINATOR_PLAN_PPO_H
 
 #include "actors/coordinator/core.h"
+#include "actors/coordinator/step_time.h"
 #include "core/learn/rollouts.h"
 #include "core/learn/schedule.h"
 #include "core/learn/task.h"
@@ -97,7 +98,8 @@ struct tr_ppo_report {
     double policy_lr, critic_lr;
     struct tr_digest policy_weights, policy_lineage; /* afterwards */
     struct tr_digest critic_weights, critic_lineage;
-    const char *state; /* JSON */
+    struct tr_step_time time; /* of a step, not of an evaluation */
+    const char *state;        /* JSON */
 };
 
 struct tr_plan_ppo;

@@ -43,6 +43,7 @@ struct making { /* a step in the making */
     int64_t judged, valued; /* samples about which the frozen roles, the critic spoke */
     struct tr_reward_set set;
     int64_t slot_post[TR_REWARDS_MAX];
+    double generated_at, judged_at; /* clock of the last answer; 0: none yet */
     struct tr_digest version;
     struct tr_ppo_metrics metrics;
     int64_t optimiser_steps;
@@ -65,7 +66,10 @@ struct tr_plan_ppo {
     bool resumed;
     int64_t committed, begun, evaluated; /* steps; evaluated -1: not even the start */
     int64_t begun_before; /* by a coordinator that is no more: with its rewards */
-    int64_t last;         /* step after which the plan is finished */
+    int64_t
+        partial; /* steps up to this one: an earlier coordinator may have had a part of them */
+    double committed_at; /* clock: of the last commit, or of the start */
+    int64_t last;        /* step after which the plan is finished */
     struct making making[PLACES];
     struct tr_digest version[2]; /* version v at v % 2 */
     struct tr_digest critic;

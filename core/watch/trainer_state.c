@@ -144,6 +144,7 @@ static json_t *results_of(const struct tr_train_results *r)
         "train_steps_per_second", tr_round_decimals((double)r->steps / seconds, 3));
     if (doc && r->skipped)
         json_object_set_new(doc, "skipped_steps", json_integer(r->skipped));
+    if (doc && r->more) json_object_update(doc, r->more);
     return doc;
 }
 

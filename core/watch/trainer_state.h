@@ -56,6 +56,7 @@ struct tr_train_results {
     double epoch, flos, loss, seconds;
     int64_t samples, steps; /* of the whole run, as the peer divides them */
     int64_t skipped;
+    json_t *more; /* borrows: members beside the peer's; or NULL */
 };
 enum tr_status tr_train_results_write(const char *dir, const struct tr_train_results *r,
                                       struct tr_err *err);

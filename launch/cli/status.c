@@ -133,12 +133,39 @@ static void print_file(const json_t *s)
 
 /* ---- a run ---- */
 
+/* How long, and of what it consisted where it did more than learn. */
+static void print_step(const json_t *s, const char *name)
+{
+    static const char *const phase[] = {"generate", "judge", "learn"};
+    const char *mark = ":";
+    char key[64];
+    snprintf(key, sizeof key, "%s_seconds", name);
+    printf("%.2f s", tr_told_real(s, key));
+    for (int i = 0; i < 3; i++) {
+        snprintf(key, sizeof key, "%s_seconds_%s", name, phase[i]);
+        if (!json_object_get(s, key)) continue;
+        printf("%s %s %.2f", mark, phase[i], tr_told_real(s, key));
+        mark = ",";
+    }
+}
+
+static void print_times(const json_t *s)
+{
+    if (tr_told_int(s, "steps_timed") == 0) return;
+    printf("the last step took ");
+    print_step(s, "last_step");
+    printf("; the mean of %lld: ", tr_told_int(s, "steps_timed"));
+    print_step(s, "step");
+    printf("\n");
+}
+
 static void print_live(const json_t *s)
 {
     printf("run %s (%s), step %lld of %lld, %.2f s a step, %.0f tokens/s, %.0f s left\n",
            tr_told_text(s, "run"), tr_told_text(s, "stage"), tr_told_int(s, "step"),
            tr_told_int(s, "steps"), tr_told_real(s, "seconds_a_step"),
            tr_told_real(s, "tokens_per_second"), tr_told_real(s, "seconds_left"));
+    print_times(s);
     print_workers(json_object_get(s, "workers"));
     print_queue(json_object_get(s, "queue"));
     if (json_array_size(json_object_get(s, "swaps")) > 0) {

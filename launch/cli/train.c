@@ -37,6 +37,7 @@ static int tell(const struct tr_options *o, const struct tr_stage_outcome *out,
     tr_digest_text(&out->state, state);
     tr_log_info(log, "%lld steps, mean loss %.4f, %lld skipped", (long long)out->step,
                 out->loss, (long long)out->skipped);
+    tr_company_say_times(&out->times, log);
     tr_log_info(log, "weights %s", weights);
     tr_log_info(log, "state   %s", state);
     switch (out->end) {
@@ -60,6 +61,7 @@ static int tell_ppo(const struct tr_options *o, const struct tr_ppo_outcome *out
                     const struct tr_log *log)
 {
     char text[65];
+    tr_company_say_times(&out->times, log);
     tr_digest_text(&out->policy, text);
     tr_log_info(log, "policy %s", text);
     tr_digest_text(&out->critic, text);

@@ -240,6 +240,7 @@ static enum tr_status started(void *self, const struct tr_ppo_report *r,
                               struct tr_err *err)
 {
     struct world *w = self;
+    w->committed_at = w->now;
     tr_plain_memo_commit(&w->kept, r->state);
     return w->memo.flush(w->memo.self, err);
 }
@@ -257,11 +258,10 @@ static enum tr_status committed(void *self, struct tr_plan_ppo *plan,
 {
     struct world *w = self;
     char text[64];
-    (void)plan;
+    enum tr_status st = check_step_time(w, &r->time, err);
     snprintf(text, sizeof text, "has committed step %lld", (long long)r->step);
     tell(w, "coordinator", text);
     tr_plain_memo_commit(&w->kept, r->state);
-    enum tr_status st = TR_OK;
     if (w->set.soon && !w->swap_asked && r->step + 2 >= w->set.swap_at) {
         w->swap_asked = true;
         st = ask_swap(w, 0, err);
@@ -272,7 +272,7 @@ static enum tr_status committed(void *self, struct tr_plan_ppo *plan,
         w->save[ticket].role = role;
         w->save[ticket].step = r->step;
         w->save[ticket].lineage = c ? r->critic_lineage : r->policy_lineage;
-        st = tr_plan_ppo_save(w->plan, core, role, "folder", true, ticket, err);
+        st = tr_plan_ppo_save(plan, core, role, "folder", true, ticket, err);
     }
     return st;
 }
@@ -369,6 +369,7 @@ static void start_core(struct world *w)
     int64_t replicas[TR_ROLES] = {1, 1, 1, 1, 1};
     struct tr_err err = {0};
     w->core_life++;
+    w->committed_at = -1;
     w->owner = (struct tr_ppo_owner){.self = w,
                                      .started = started,
                                      .committed = committed,

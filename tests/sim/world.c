@@ -1,5 +1,6 @@
 #include "tests/sim/world.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -111,4 +112,17 @@ void post(struct world *w, enum what what, int worker, const struct tr_message *
         e->m = copy;
         e->life = what == TO_CORE ? w->core_life : w->worker[worker].life;
     }
+}
+
+enum tr_status check_step_time(struct world *w, const struct tr_step_time *t,
+                               struct tr_err *err)
+{
+    double from = w->committed_at, took = tr_step_time_seconds(t);
+    w->committed_at = w->now;
+    if (!t->whole) return TR_OK;
+    if (from >= 0 && t->generate >= 0 && t->judge >= 0 && t->learn >= 0 &&
+        fabs(took - (w->now - from)) < 1e-9)
+        return TR_OK;
+    return tr_err_set(err, TR_BADARG, "a step of %.3f s took %.3f + %.3f + %.3f",
+                      w->now - from, t->generate, t->judge, t->learn);
 }

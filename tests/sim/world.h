@@ -92,6 +92,8 @@ struct world {
         struct tr_digest lineage;
     } save[512];
     int64_t saves;
+    double
+        committed_at; /* now, at the last commit or the start; below 0: of no such coordinator */
     bool swap_asked;              /* of a swap that names no step: it lasts */
     int64_t swap_said, swap_from; /* the step it counts from; after a flush */
     bool over;
@@ -113,5 +115,10 @@ struct event pop(struct world *w);
 
 /* Sends a copy, which may be late, twice, or lost while the worker's link is cut. */
 void post(struct world *w, enum what what, int worker, const struct tr_message *m);
+
+/* A step's time is that between two commits, and of one that began before this coordinator nothing is
+ * said. */
+enum tr_status check_step_time(struct world *w, const struct tr_step_time *t,
+                               struct tr_err *err);
 
 #endif
