@@ -271,7 +271,8 @@ enum tr_status tr_ppo_open(struct tr_ppo_parts *p, struct tr_err *err)
     if (st == TR_OK) st = check_models(p, err);
     choose_critic(p);
     if (st == TR_OK) st = load_prompts(p, err);
-    return st == TR_OK ? make_settings(p, err) : st;
+    if (st == TR_OK) st = make_settings(p, err);
+    return st == TR_OK ? tr_ppo_choose_recompute(p, err) : st;
 }
 
 static void free_prompts(struct tr_ppo_prompts *p)

@@ -40,6 +40,7 @@ struct tr_ppo_parts {
     struct tr_tokenizer *tokenizer; /* owns, as all below */
     struct tr_ppo_prompts prompts, eval;
     int64_t longest; /* tokens of a prompt with its answer */
+    bool recompute;  /* the learners compute activations again */
     struct tr_ppo_settings set;
     struct tr_ppo_owner owner;
     struct tr_plan_ppo *plan;
@@ -74,9 +75,19 @@ void tr_ppo_close(struct tr_ppo_parts *p, double seconds);
 enum tr_status tr_ppo_check_model(const struct tr_ppo_parts *p, const char *what,
                                   const char *folder, struct tr_err *err);
 
-/* ppo_staff.c: the command line of a member.
+/* ppo_memory.c: decides p->recompute. TR_NOMEM when this host has no room for the run. */
+enum tr_status tr_ppo_choose_recompute(struct tr_ppo_parts *p, struct tr_err *err);
+
+struct tr_ppo_sizes {         /* of a role's engine */
+    int64_t tokens;           /* at a time */
+    int64_t sequences, pages; /* 0: as the engine likes */
+};
+
+/* ppo_staff.c: the command line of a member, and what is in it.
  * tr_ppo_snapshot looks up p->snapshot: the newest one that a learner can go on from, which is not
  * younger than what still is to be generated with: with staleness the version before the last. */
+struct tr_ppo_sizes tr_ppo_sizes(const struct tr_ppo_parts *p, enum tr_role role);
+const char *tr_ppo_model(const struct tr_ppo_parts *p, const struct tr_member *m);
 bool tr_ppo_snapshot(struct tr_ppo_parts *p, enum tr_role role);
 enum tr_status tr_ppo_words(void *self, const struct tr_member *m, struct tr_words *w,
                             struct tr_err *err);

@@ -14,7 +14,7 @@ static const struct tr_reward_wish *find_reward(const struct tr_ppo_parts *p,
     return NULL;
 }
 
-static const char *model_of(const struct tr_ppo_parts *p, const struct tr_member *m)
+const char *tr_ppo_model(const struct tr_ppo_parts *p, const struct tr_member *m)
 {
     const char *own = p->roles.role[m->role].model;
     const struct tr_reward_wish *reward = find_reward(p, m->slot);
@@ -44,23 +44,33 @@ bool tr_ppo_snapshot(struct tr_ppo_parts *p, enum tr_role role)
     }
 }
 
-static void add_sizes(const struct tr_ppo_parts *p, const struct tr_member *m,
-                      struct tr_words *w)
+struct tr_ppo_sizes tr_ppo_sizes(const struct tr_ppo_parts *p, enum tr_role role)
 {
-    bool learner = m->role == TR_ROLE_POLICY || m->role == TR_ROLE_CRITIC;
-    int64_t batch = p->o->steps.batch, rows = p->set.samples < 32 ? p->set.samples : 32;
-    int64_t each = (p->longest + TR_PAGE - 1) / TR_PAGE;
-    if (learner) {
-        tr_words_number(w, "--max-tokens", batch * p->longest);
-        tr_words_number(w, "--max-sequences", batch);
-    } else if (m->role == TR_ROLE_ROLLOUT) {
-        tr_words_number(w, "--max-tokens", 256 > rows ? 256 : rows);
-        tr_words_number(w, "--max-sequences", rows);
-        tr_words_number(w, "--pages", rows * each);
-        tr_words_add(w, "--empty", NULL); /* the policy's are mapped */
-    } else {
-        tr_words_number(w, "--max-tokens", 4 * p->longest);
+    const int64_t batch = p->o->steps.batch;
+    const int64_t rows = p->set.samples < 32 ? p->set.samples : 32;
+    const int64_t pages = (p->longest + TR_PAGE - 1) / TR_PAGE;
+    switch (role) {
+    case TR_ROLE_POLICY:
+    case TR_ROLE_CRITIC:
+        return (struct tr_ppo_sizes){.tokens = batch * p->longest, .sequences = batch};
+    case TR_ROLE_ROLLOUT:
+        return (struct tr_ppo_sizes){256 > rows ? 256 : rows, rows, rows * pages};
+    case TR_ROLE_REFERENCE:
+    case TR_ROLE_REWARD:
+    case TR_ROLES:
+        break;
     }
+    return (struct tr_ppo_sizes){.tokens = 4 * p->longest};
+}
+
+static void add_sizes(const struct tr_ppo_parts *p, enum tr_role role, struct tr_words *w)
+{
+    const struct tr_ppo_sizes z = tr_ppo_sizes(p, role);
+    tr_words_number(w, "--max-tokens", z.tokens);
+    if (z.sequences) tr_words_number(w, "--max-sequences", z.sequences);
+    if (z.pages) tr_words_number(w, "--pages", z.pages);
+    if (role == TR_ROLE_ROLLOUT)
+        tr_words_add(w, "--empty", NULL); /* the policy's are mapped */
 }
 
 static void add_rule(const struct tr_ppo_parts *p, const struct tr_reward_wish *r,
@@ -82,7 +92,7 @@ static void add_learner(struct tr_ppo_parts *p, const struct tr_member *m,
 {
     if (tr_ppo_snapshot(p, m->role)) tr_words_add(w, "--checkpoint", p->snapshot.folder);
     if (m->role == TR_ROLE_CRITIC) tr_words_add(w, "--no-lm-head", NULL);
-    if (p->o->model.recompute == 1) tr_words_add(w, "--recompute", NULL);
+    if (p->recompute) tr_words_add(w, "--recompute", NULL);
     if (m->role == TR_ROLE_POLICY) tr_words_add(w, "--weights", p->weights);
     if (m->role == TR_ROLE_POLICY) tr_words_number(w, "--keep", p->set.staleness + 2);
     if (m->role == TR_ROLE_POLICY && p->roles.source)
@@ -109,10 +119,10 @@ enum tr_status tr_ppo_words(void *self, const struct tr_member *m, struct tr_wor
         add_rule(p, reward, w);
         return TR_OK;
     }
-    tr_words_add(w, "--model", model_of(p, m));
+    tr_words_add(w, "--model", tr_ppo_model(p, m));
     tr_words_add(w, "--math", p->o->exec.math == TR_MATH_EXACT ? "exact" : "openblas");
     if (p->o->model.bf16) tr_words_add(w, "--bf16", NULL);
-    add_sizes(p, m, w);
+    add_sizes(p, m->role, w);
     if (m->role == TR_ROLE_POLICY || m->role == TR_ROLE_CRITIC) add_learner(p, m, w);
     return TR_OK;
 }

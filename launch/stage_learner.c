@@ -6,7 +6,7 @@
 #include "actors/evaluator.h"
 #include "core/base/clock.h"
 #include "core/base/file.h"
-#include "core/model/memory.h"
+#include "launch/room.h"
 #include "launch/stage_parts.h"
 
 /* The peer's estimate: 6 operations a token and parameter outside the embedding. */
@@ -212,11 +212,13 @@ static enum tr_status estimate_flos(struct tr_stage_parts *p, const struct tr_ar
 }
 
 /* Learner and references of this host. */
-static enum tr_status estimate(const struct tr_stage_parts *p, struct tr_memory *need,
+static enum tr_status estimate(void *self, bool recompute, struct tr_memory *need,
                                struct tr_err *err)
 {
+    struct tr_stage_parts *p = self;
     struct tr_arch arch;
     struct tr_params *params = NULL;
+    p->start.recompute = recompute;
     enum tr_status st = tr_learner_memory(&p->start, need, err);
     if (st != TR_OK || references(p) == 0) return st;
     st = tr_arch_load(reference_model(p), &arch, NULL, err);
@@ -229,28 +231,14 @@ static enum tr_status estimate(const struct tr_stage_parts *p, struct tr_memory 
     return TR_OK;
 }
 
-/* Activations are recomputed when that is asked for, or when keeping them would take more than
- * three quarters of what the host has: it costs time and changes no bit. */
 static enum tr_status choose_recompute(struct tr_stage_parts *p, struct tr_err *err)
 {
-    struct tr_memory need;
-    char text[256];
-    size_t there = 0;
-    p->start.recompute = p->o->model.recompute == 1;
-    enum tr_status st = tr_memory_available("", &there, err);
-    if (st == TR_OK) st = estimate(p, &need, err);
-    if (st != TR_OK) return st;
-    bool open = p->o->model.recompute < 0 && !p->o->model.never_recompute;
-    if (open && need.total > there / 4 * 3) {
-        p->start.recompute = true;
-        st = estimate(p, &need, err);
-        if (st != TR_OK) return st;
-    }
-    tr_memory_text(&need, text, sizeof text);
-    tr_log_info(p->watch->log, "memory: %s, %.1f GiB available%s", text,
-                (double)there / 1073741824.0,
-                p->start.recompute ? ", activations recomputed" : "");
-    return p->watch->joining.staff ? tr_memory_check(&need, there, err) : TR_OK;
+    const struct tr_room room = {.o = p->o,
+                                 .log = p->watch->log,
+                                 .here = p->watch->joining.staff,
+                                 .estimate = estimate,
+                                 .self = p};
+    return tr_room_choose(&room, &p->start.recompute, err);
 }
 
 enum tr_status tr_stage_open_learner(struct tr_stage_parts *p, const char *checkpoint,
