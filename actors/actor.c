@@ -229,18 +229,21 @@ static void forget(struct tr_actor *a, int64_t i)
     let_go(a);
 }
 
-/* Another worker, or this one later, may do better with these. */
-static bool retryable(enum tr_status code)
+/* Another worker, or this one later, may do better with these. A learner's disk that refuses has no other, and
+ * a hundred tries are no more than the first. */
+static bool retryable(enum tr_unit_kind kind, enum tr_status code)
 {
-    return code == TR_NOMEM || code == TR_IO || code == TR_STALE || code == TR_GONE;
+    if (code == TR_IO) return kind != TR_UNIT_LEARN && kind != TR_UNIT_SAVE;
+    return code == TR_NOMEM || code == TR_STALE || code == TR_GONE;
 }
 
 static void say_fail(struct tr_actor *a, int64_t i, const struct tr_err *why,
                      struct tr_message *out)
 {
+    const struct tr_unit *unit = &a->held[i].unit;
     *out = (struct tr_message){.say = TR_SAY_FAIL};
     out->as.fail = (struct tr_fail){
-        .id = a->held[i].unit.id, .code = why->code, .retryable = retryable(why->code)};
+        .id = unit->id, .code = why->code, .retryable = retryable(unit->kind, why->code)};
     snprintf(out->as.fail.text, sizeof out->as.fail.text, "%s", why->text);
     forget(a, i);
 }

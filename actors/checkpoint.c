@@ -295,9 +295,19 @@ static int64_t step_of(const char *name, bool *part)
 
 /* The folders of a run in one walk. */
 struct folders {
-    int64_t whole, last, oldest; /* oldest: but `keep` */
+    int64_t whole, last, oldest; /* last: to go on from; oldest: but `keep` */
     int64_t part;                /* some unfinished one, -1: none */
 };
+
+/* save_only_model leaves folders without the optimiser's state. */
+static bool goes_on(const char *run, int64_t step)
+{
+    char folder[TR_PATH], path[TR_PATH];
+    return tr_checkpoint_name(run, step, false, folder, sizeof folder, NULL) == TR_OK &&
+           tr_path_join(path, sizeof path, folder, "optimizer.safetensors", NULL) ==
+               TR_OK &&
+           tr_path_exists(path);
+}
 
 static struct folders survey(const char *run, int64_t keep)
 {
@@ -311,7 +321,7 @@ static struct folders survey(const char *run, int64_t keep)
         if (n >= 0 && part) f.part = n;
         if (n < 0 || part) continue;
         f.whole++;
-        if (n > f.last) f.last = n;
+        if (n > f.last && goes_on(run, n)) f.last = n;
         if (n != keep && (f.oldest < 0 || n < f.oldest)) f.oldest = n;
     }
     free(e);

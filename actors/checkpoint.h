@@ -47,7 +47,7 @@ enum tr_status tr_checkpoint_name(const char *run, int64_t step, bool part, char
 /* Renames the finished .part into place, durably. */
 enum tr_status tr_checkpoint_publish(const char *run, int64_t step, struct tr_err *err);
 
-/* The highest N of RUN/checkpoint-N, -1 when there is none. */
+/* The highest N of RUN/checkpoint-N that a run can go on from (it has the optimiser's state), -1 when there is none. */
 int64_t tr_checkpoint_last(const char *run);
 
 /* Removes the oldest until `limit` are left, never the one of step `keep`, and what a crash

@@ -191,7 +191,7 @@ static enum tr_status say_digests(struct tr_trainee *t, struct tr_answer_save *a
     return TR_OK;
 }
 
-/* Written aside and renamed, so that a folder of this name is whole. */
+/* Written aside and renamed, so that a folder of this name is whole; what could not be written whole goes. */
 static enum tr_status write_fresh(struct tr_trainee *t, const struct tr_ask_save *ask,
                                   const char *source, struct tr_err *err)
 {
@@ -202,7 +202,9 @@ static enum tr_status write_fresh(struct tr_trainee *t, const struct tr_ask_save
         st = tr_checkpoint_write(t->learner, part, source, ask->optimiser, err);
     if (st == TR_OK) st = tr_checkpoint_write_lineage(part, &t->lineage, err);
     if (st == TR_OK) st = tr_dir_sync(part, err);
-    return st == TR_OK ? tr_dir_replace(part, ask->folder, err) : st;
+    if (st == TR_OK) st = tr_dir_replace(part, ask->folder, err);
+    if (st != TR_OK) (void)tr_dir_remove(part, NULL);
+    return st;
 }
 
 static enum tr_status write_folder(struct tr_trainee *t, const struct tr_ask_save *ask,

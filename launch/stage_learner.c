@@ -270,6 +270,7 @@ enum tr_status tr_stage_open_learner(struct tr_stage_parts *p, const char *check
     if (st == TR_OK) st = choose_recompute(p, err);
     if (st == TR_OK) st = estimate_flos(p, &arch, &start, err);
     if (st == TR_OK) st = open_journal(p, err);
+    if (st == TR_OK) st = tr_home_sweep(p->o->output.dir, err);
     if (st == TR_OK)
         st = tr_home_listen(p->o->output.dir, &p->roles, p->run, p->watch->log,
                             p->address, &p->wire, err);

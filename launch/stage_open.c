@@ -4,11 +4,34 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "actors/checkpoint.h"
 #include "core/base/clock.h"
 #include "core/base/file.h"
+#include "core/base/json.h"
 #include "core/watch/trainer_log.h"
 #include "launch/stage_parts.h"
+
+static const char *stage_name(const struct tr_options *o)
+{
+    static const char *const stages[] = {"pt", "sft", "rm", "dpo", "kto", "ppo"};
+    return stages[o->stage];
+}
+
+/* The manifest of a run of this stage that did not come to its end: a model beside it is not whole, or not all that
+ * the run leaves. */
+static bool unfinished(const struct tr_options *o)
+{
+    char path[1024];
+    json_t *doc = NULL;
+    const char *stage = NULL;
+    if (tr_path_join(path, sizeof path, o->output.dir, "manifest.json", NULL) != TR_OK ||
+        tr_json_load(path, 1 << 16, &doc, NULL) != TR_OK)
+        return false;
+    bool ours = tr_json_string(doc, "stage", path, &stage, NULL) == TR_OK &&
+                strcmp(stage, stage_name(o)) == 0;
+    bool ended = json_object_get(doc, "weights_digest");
+    json_decref(doc);
+    return ours && !ended;
+}
 
 /* The rules of the peer: a folder with weights is not written over unless that is said; one with
  * checkpoints is gone on from. */
@@ -36,8 +59,8 @@ static enum tr_status find_resume(const struct tr_stage_parts *p, char *path, si
     if (o->output.resume_last)
         return tr_err_set(err, TR_BADARG, "resume_from_checkpoint: no checkpoint in %s",
                           o->output.dir);
-    for (size_t i = 0; !o->output.overwrite && i < sizeof weights / sizeof *weights;
-         i++) {
+    if (o->output.overwrite || unfinished(o)) return TR_OK;
+    for (size_t i = 0; i < sizeof weights / sizeof *weights; i++) {
         enum tr_status st = tr_path_join(at, sizeof at, o->output.dir, weights[i], err);
         if (st != TR_OK) return st;
         if (tr_path_exists(at))
@@ -84,7 +107,6 @@ static int64_t every(double setting, int64_t total)
 
 static enum tr_status make_plan(struct tr_stage_parts *p, struct tr_err *err)
 {
-    static const char *const stages[] = {"pt", "sft", "rm", "dpo", "kto", "ppo"};
     struct tr_stage_options stage;
     enum tr_status st = tr_options_stage(p->o, &stage, err);
     if (st != TR_OK) return st;
@@ -98,7 +120,7 @@ static enum tr_status make_plan(struct tr_stage_parts *p, struct tr_err *err)
     if (p->o->output.save_strategy == TR_SAVE_EPOCH)
         p->save_every = plan->steps_per_epoch;
     p->identity = (struct tr_run_identity){
-        .stage = stages[p->o->stage],
+        .stage = stage_name(p->o),
         .examples = plan->examples,
         .tokens = all_tokens(p->examples),
         .per_step = plan->batch * plan->accumulation,
@@ -158,7 +180,6 @@ enum tr_status tr_stage_open(struct tr_stage_parts *p, struct tr_err *err)
     st = tr_dir_make(p->o->output.dir, err);
     if (st == TR_OK && begins_anew(p)) st = tr_home_clear(p->o->output.dir, err);
     if (st == TR_OK) st = tr_stage_open_learner(p, path, err);
-    if (st == TR_OK) st = tr_checkpoint_prune(p->o->output.dir, -1, -1, err);
     if (st == TR_OK)
         st = tr_trainer_log_trim(p->o->output.dir, tr_stage_progress(p->plan).step, err);
     if (st == TR_OK) st = tr_course_wait(p->course, err);

@@ -13,21 +13,31 @@
 
 enum { TR_PATH = 1024, KEPT = 2 /* snapshots */ };
 
-/* Everything that a run goes on from, as BASE/checkpoint-STEP: written aside, then renamed. */
+static enum tr_status write_aside(struct tr_stage_parts *p, const char *part,
+                                  bool optimiser, struct tr_err *err)
+{
+    struct tr_trainer_state state = tr_stage_state(p);
+    struct tr_digest lineage = tr_course_lineage(p->course);
+    enum tr_status st = tr_course_save(p->course, part, optimiser, NULL, NULL, err);
+    if (st == TR_OK && optimiser) st = tr_checkpoint_write_lineage(part, &lineage, err);
+    return st == TR_OK ? tr_trainer_state_write(part, &state, err) : st;
+}
+
+/* Everything that a run goes on from, as BASE/checkpoint-STEP: written aside, then renamed. What could not be
+ * written whole goes: a full disk needs the room. */
 static enum tr_status save_state(struct tr_stage_parts *p, const char *base,
                                  bool optimiser, struct tr_err *err)
 {
     char part[TR_PATH];
-    struct tr_trainer_state state = tr_stage_state(p);
-    int64_t step = state.progress.step;
+    struct tr_digest lineage = tr_course_lineage(p->course);
+    int64_t step = tr_stage_progress(p->plan).step;
     enum tr_status st = tr_dir_make(base, err);
     if (st == TR_OK) st = tr_checkpoint_name(base, step, true, part, sizeof part, err);
     if (st == TR_OK) st = tr_dir_remove(part, err);
-    if (st == TR_OK) st = tr_course_save(p->course, part, optimiser, NULL, NULL, err);
-    struct tr_digest lineage = tr_course_lineage(p->course);
-    if (st == TR_OK && optimiser) st = tr_checkpoint_write_lineage(part, &lineage, err);
-    if (st == TR_OK) st = tr_trainer_state_write(part, &state, err);
+    if (st != TR_OK) return st;
+    st = write_aside(p, part, optimiser, err);
     if (st == TR_OK) st = tr_checkpoint_publish(base, step, err);
+    if (st != TR_OK) (void)tr_dir_remove(part, NULL);
     p->snapshot_at = tr_clock_seconds();
     if (st != TR_OK || !optimiser) return st;
     struct tr_journal_snapshot row = {
@@ -51,7 +61,8 @@ enum tr_status tr_stage_checkpoint(struct tr_stage_parts *p, struct tr_err *err)
 {
     const char *run = p->o->output.dir;
     int64_t step = tr_stage_progress(p->plan).step;
-    enum tr_status st = save_state(p, run, !p->o->output.save_only_model, err);
+    bool all = !p->o->output.save_only_model || p->stopping; /* a stop is gone on from */
+    enum tr_status st = save_state(p, run, all, err);
     if (st == TR_OK) st = tr_checkpoint_prune(run, p->o->output.save_limit, step, err);
     return st;
 }

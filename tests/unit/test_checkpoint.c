@@ -159,6 +159,9 @@ static void old_checkpoints_go_and_foreign_folders_stay(void **state)
     scratch_make(run);
     assert_int_equal(tr_checkpoint_last(run), -1);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) make_folder(run, names[i]);
+    scratch_text(run, "checkpoint-2/optimizer.safetensors", "");
+    assert_int_equal(tr_checkpoint_last(run), 2); /* the others hold a model only */
+    scratch_text(run, "checkpoint-10/optimizer.safetensors", "");
     assert_int_equal(tr_checkpoint_last(run), 10);
     assert_int_equal(tr_checkpoint_prune(run, -1, -1, NULL), TR_OK);
     assert_false(is_there(run, "checkpoint-12.part"));
@@ -171,6 +174,7 @@ static void old_checkpoints_go_and_foreign_folders_stay(void **state)
     assert_true(is_there(run, "logs"));
 
     make_folder(run, "checkpoint-11.part");
+    scratch_text(run, "checkpoint-11.part/optimizer.safetensors", "");
     assert_int_equal(tr_checkpoint_publish(run, 11, NULL), TR_OK);
     assert_int_equal(tr_checkpoint_last(run), 11);
     assert_int_equal(tr_checkpoint_name(run, 11, true, path, sizeof path, NULL), TR_OK);
