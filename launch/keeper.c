@@ -9,6 +9,11 @@ static void note(const struct tr_keeper *k, const struct tr_member *m, const cha
     (void)tr_journal_event(k->journal, tr_role_name(m->role), m->name, kind, text, NULL);
 }
 
+bool tr_keeper_needs(const struct tr_keeper *k, const struct tr_member *m)
+{
+    return !tr_core_over(k->core) && tr_core_post(k->core, m->role, m->slot) >= 0;
+}
+
 void tr_keeper_fell(const struct tr_keeper *k, const struct tr_member *m, int64_t times)
 {
     char text[64];

@@ -12,7 +12,8 @@ struct tr_keeper { /* borrows */
     const struct tr_log *log;
 };
 
-/* As the callbacks of struct tr_staff_settings. */
+/* As the callbacks of struct tr_staff_settings. Needed are those of open posts until the run is over. */
+bool tr_keeper_needs(const struct tr_keeper *k, const struct tr_member *m);
 void tr_keeper_fell(const struct tr_keeper *k, const struct tr_member *m, int64_t times);
 bool tr_keeper_answered(const struct tr_keeper *k, const struct tr_member *m,
                         double since);

@@ -127,6 +127,12 @@ enum tr_status tr_ppo_words(void *self, const struct tr_member *m, struct tr_wor
     return TR_OK;
 }
 
+static bool needed(void *self, const struct tr_member *m)
+{
+    const struct tr_ppo_parts *p = self;
+    return tr_keeper_needs(&p->keeper, m);
+}
+
 static void fell(void *self, const struct tr_member *m, int64_t times)
 {
     const struct tr_ppo_parts *p = self;
@@ -165,6 +171,7 @@ enum tr_status tr_ppo_start_staff(struct tr_ppo_parts *p, struct tr_err *err)
     struct tr_staff_settings s = {.logs = p->logs,
                                   .log = p->watch->log,
                                   .words = tr_ppo_words,
+                                  .needed = needed,
                                   .fell = fell,
                                   .answered = answered,
                                   .lost = lost,

@@ -171,6 +171,10 @@ static enum tr_status ended(struct tr_staff *s, struct place *p, double now,
                             struct tr_err *err)
 {
     char how[200];
+    if (s->set.needed && !s->set.needed(s->set.self, &p->member)) {
+        p->wanted = false;
+        return TR_OK;
+    }
     bool lived = now - p->started > good_life;
     bool worked =
         s->set.answered ? s->set.answered(s->set.self, &p->member, p->started) : lived;

@@ -13,7 +13,8 @@
  *   3. The pause doubles from half a second to thirty, and starts anew after a minute of life.
  *   4. One that falls TR_STAFF_FALLS times in a row, and in none of these lives answered a unit, is lost
  *      too: after 31.5 s of pauses.
- *   5. Who is lost ends the run, with a line that names it, how it ended, its log and the last line in
+ *   5. One that is not needed when it ends has not fallen, and is not started again.
+ *   6. Who is lost ends the run, with a line that names it, how it ended, its log and the last line in
  *      there, unless the owner says that the run can do without it. */
 #ifndef TR_LAUNCH_STAFF_H
 #define TR_LAUNCH_STAFF_H
@@ -63,6 +64,8 @@ struct tr_staff_settings {
     /* The command line of a member, at every start; borrowed until the next call. */
     enum tr_status (*words)(void *self, const struct tr_member *m, struct tr_words *out,
                             struct tr_err *err);
+    /* It ended: does the run still need it? One that was told to go may be gone before its end is seen. NULL: yes. */
+    bool (*needed)(void *self, const struct tr_member *m);
     /* It ended early and will be started again. */
     void (*fell)(void *self, const struct tr_member *m, int64_t times);
     /* Did the process of it that was started at `since` answer a unit? NULL: if it lived a minute. */
@@ -88,7 +91,7 @@ enum tr_status tr_staff_tell(const struct tr_staff_settings *s,
 /* Adds `replicas` members of a post and starts them. */
 enum tr_status tr_staff_add(struct tr_staff *s, enum tr_role role, const char *slot,
                             int64_t replicas, struct tr_err *err);
-/* Looks after them: now and then, several times a second. Invariant 5: TR_BADARG after a mistake,
+/* Looks after them: now and then, several times a second. Invariant 6: TR_BADARG after a mistake,
  * TR_GONE after too many falls. */
 enum tr_status tr_staff_tend(struct tr_staff *s, double now, struct tr_err *err);
 /* From now on who ends is not started again. */

@@ -96,6 +96,12 @@ static enum tr_status words(void *self, const struct tr_member *m, struct tr_wor
 
 /* ---- journal, address, processes ---- */
 
+static bool needed(void *self, const struct tr_member *m)
+{
+    const struct tr_stage_parts *p = self;
+    return tr_keeper_needs(&p->keeper, m);
+}
+
 static void fell(void *self, const struct tr_member *m, int64_t times)
 {
     const struct tr_stage_parts *p = self;
@@ -160,6 +166,7 @@ static enum tr_status start_staff(struct tr_stage_parts *p, struct tr_err *err)
     const struct tr_staff_settings s = {.logs = p->logs,
                                         .log = p->watch->log,
                                         .words = words,
+                                        .needed = needed,
                                         .fell = fell,
                                         .answered = answered,
                                         .lost = lost,
