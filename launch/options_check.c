@@ -143,10 +143,13 @@ static enum tr_status schedule_of(const struct tr_options *o, struct tr_schedule
     json_object_foreach(o->steps.scheduler_kwargs, key, value)
     {
         if (st != TR_OK || json_is_null(value)) continue;
-        if (!json_is_number(value))
-            return tr_err_set(err, TR_BADARG,
-                              "lr_scheduler_kwargs: %s: expected a number", key);
-        st = tr_schedule_set(out, key, json_number_value(value), err);
+        if (json_is_string(value))
+            st = tr_schedule_set_shape(out, key, json_string_value(value), err);
+        else if (json_is_number(value))
+            st = tr_schedule_set(out, key, json_number_value(value), err);
+        else
+            st = tr_err_set(err, TR_BADARG, "lr_scheduler_kwargs: %s: expected a number",
+                            key);
     }
     return st;
 }

@@ -25,7 +25,12 @@ enum { TR_SCHEDULES = sizeof names / sizeof *names };
 enum tr_status tr_schedule_named(const char *name, struct tr_schedule *out,
                                  struct tr_err *err)
 {
-    *out = (struct tr_schedule){.cycles = 0.5, .power = 1, .lr_end = 1e-7};
+    *out = (struct tr_schedule){.cycles = 0.5,
+                                .power = 1,
+                                .lr_end = 1e-7,
+                                .stable = -1,
+                                .decay = -1,
+                                .down = TR_SHAPE_COSINE};
     for (int i = 0; i < TR_SCHEDULES; i++) {
         if (strcmp(name, names[i]) != 0) continue;
         out->kind = (enum tr_schedule_kind)i;
@@ -66,6 +71,28 @@ enum tr_status tr_schedule_set(struct tr_schedule *c, const char *key, double va
     return tr_err_set(err, TR_BADARG, "lr_scheduler_kwargs: %s is not known", key);
 }
 
+enum tr_status tr_schedule_set_shape(struct tr_schedule *c, const char *key,
+                                     const char *shape, struct tr_err *err)
+{
+    static const char *const shapes[] = {"linear", "cosine", "1-sqrt"};
+    enum tr_schedule_shape *field = !strcmp(key, "warmup_type")  ? &c->up
+                                    : !strcmp(key, "decay_type") ? &c->down
+                                                                 : NULL;
+    if (!field)
+        return tr_err_set(err, TR_BADARG,
+                          "lr_scheduler_kwargs: %s: found \"%s\", expected a number", key,
+                          shape);
+    for (int i = 0; i < 3; i++) {
+        if (strcmp(shape, shapes[i]) != 0) continue;
+        *field = (enum tr_schedule_shape)i;
+        return TR_OK;
+    }
+    return tr_err_set(err, TR_BADARG,
+                      "lr_scheduler_kwargs: %s: found %s, expected linear, cosine or "
+                      "1-sqrt",
+                      key, shape);
+}
+
 const char *tr_schedule_name(enum tr_schedule_kind kind)
 {
     return names[kind];
@@ -82,18 +109,27 @@ static double wave(double x)
     return 0.5 * (1 + tr_cos(pi * x));
 }
 
-/* Three phases: warm-up is done, then 1, then half a cosine wave down to the floor. */
+/* From the floor to 1 or back, p of the way. */
+static double on_the_way(const struct tr_schedule *c, enum tr_schedule_shape shape,
+                         double p, bool down)
+{
+    double f = down ? 1 - p : p;
+    if (shape == TR_SHAPE_COSINE) f = down ? wave(2 * c->cycles * p) : 1 - wave(p);
+    if (shape == TR_SHAPE_SQRT) f = 1 - sqrt(down ? p : 1 - p);
+    return fmax(0, f * (1 - c->min_ratio) + c->min_ratio);
+}
+
+/* Up from the floor, then 1, then down to it. */
 static double stable_then_decay(const struct tr_schedule *c, int64_t s)
 {
     double rest = (double)(c->total - c->warmup);
-    bool given = c->stable > 0 || c->decay > 0;
-    double stable = given ? c->stable : floor(rest / 3);
-    double decay = given ? c->decay : rest - stable;
+    double stable = c->stable >= 0 ? c->stable : floor(rest / 3);
+    double decay = c->decay >= 0 ? c->decay : rest - floor(rest / 3);
     double into = (double)(s - c->warmup) - stable;
+    if (s < c->warmup) return on_the_way(c, c->up, (double)s / (double)c->warmup, false);
     if (into < 0) return 1;
     if (into >= decay) return c->min_ratio;
-    double f = wave(into / fmax(1, decay));
-    return fmax(0, f * (1 - c->min_ratio) + c->min_ratio);
+    return on_the_way(c, c->down, into / fmax(1, decay), true);
 }
 
 static double inverse_sqrt(const struct tr_schedule *c, int64_t s)
@@ -117,6 +153,7 @@ double tr_schedule_factor(const struct tr_schedule *c, int64_t s)
     int64_t length = c->total > w ? c->total - w : 1;
     double p = (double)(s - w) / (double)length;
     if (c->kind == TR_CONSTANT) return 1;
+    if (c->kind == TR_WARMUP_STABLE_DECAY) return stable_then_decay(c, s);
     if (s < w) return (double)s / (double)w;
     switch (c->kind) {
     case TR_LINEAR:
@@ -132,7 +169,6 @@ double tr_schedule_factor(const struct tr_schedule *c, int64_t s)
     case TR_COSINE_WITH_MIN_LR:
         return fmax(0, wave(2 * c->cycles * p) * (1 - c->min_ratio) + c->min_ratio);
     case TR_WARMUP_STABLE_DECAY:
-        return stable_then_decay(c, s);
     case TR_CONSTANT:
     case TR_CONSTANT_WITH_WARMUP:
         break;

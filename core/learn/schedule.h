@@ -28,6 +28,8 @@ enum tr_schedule_kind {
     TR_WARMUP_STABLE_DECAY,
 };
 
+enum tr_schedule_shape { TR_SHAPE_LINEAR, TR_SHAPE_COSINE, TR_SHAPE_SQRT };
+
 struct tr_schedule {
     enum tr_schedule_kind kind;
     int64_t warmup, total;
@@ -38,8 +40,9 @@ struct tr_schedule {
     double
         min_ratio; /* cosine_with_min_lr, warmup_stable_decay: the floor as a share of lr */
     double timescale;     /* inverse_sqrt; 0: the warm-up, or 10000 without one */
-    double stable, decay; /* steps of warmup_stable_decay; 0, 0: a third of the rest, and
-                           * the rest */
+    double stable, decay; /* steps of warmup_stable_decay; below 0: a third of what the
+                           * warm-up leaves, and the other two */
+    enum tr_schedule_shape up, down; /* warmup_stable_decay */
 };
 
 /* By the peer's name ("linear", "cosine", ...), with the peer's constants. TR_BADARG lists the
@@ -51,6 +54,9 @@ enum tr_status tr_schedule_named(const char *name, struct tr_schedule *out,
  * for others. */
 enum tr_status tr_schedule_set(struct tr_schedule *c, const char *key, double value,
                                struct tr_err *err);
+/* The kwargs that are words: warmup_type and decay_type (linear, cosine, 1-sqrt). */
+enum tr_status tr_schedule_set_shape(struct tr_schedule *c, const char *key,
+                                     const char *shape, struct tr_err *err);
 const char *tr_schedule_name(enum tr_schedule_kind kind);
 
 /* warmup_steps wins over the ratio; the ratio is rounded up. */

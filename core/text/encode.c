@@ -5,8 +5,8 @@
  */
 #include <stdlib.h>
 #include <string.h>
-#include <utf8proc.h>
 
+#include "core/text/nfc.h"
 #include "core/text/tokenizer_parts.h"
 #include "core/text/utf8.h"
 
@@ -20,25 +20,6 @@ struct work {
     struct tr_buf spaced; /* a piece with a space before it */
     struct tr_ids *out;   /* borrows */
 };
-
-enum tr_status tr_text_nfc(const char *text, size_t size, char **out, size_t *out_size,
-                           struct tr_err *err)
-{
-    size_t ascii = 0;
-    utf8proc_uint8_t *nfc = NULL;
-    *out = NULL;
-    while (ascii < size && (unsigned char)text[ascii] < 0x80) ascii++;
-    if (ascii == size) return TR_OK;
-    utf8proc_ssize_t n =
-        utf8proc_map((const utf8proc_uint8_t *)text, (utf8proc_ssize_t)size, &nfc,
-                     UTF8PROC_STABLE | UTF8PROC_COMPOSE);
-    if (n < 0)
-        return tr_err_set(err, TR_NOMEM, "NFC of %zu bytes: %s", size,
-                          utf8proc_errmsg(n));
-    *out = (char *)nfc;
-    *out_size = (size_t)n;
-    return TR_OK;
-}
 
 static enum tr_status encode_word(struct work *w, const char *text, size_t size,
                                   struct tr_err *err)

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/text/nfc.h"
 #include "core/text/tokenizer_parts.h"
 
 void tr_tokenizer_close(struct tr_tokenizer *t)

@@ -38,8 +38,4 @@ enum tr_status tr_tokenizer_put_added(struct tr_tokenizer *t, const char *token,
 /* Rebuilds the tries after tokens were put. */
 enum tr_status tr_tokenizer_index_added(struct tr_tokenizer *t, struct tr_err *err);
 
-/* NFC of text in *out (free it with free()), or NULL in *out when text is its own NFC for sure. */
-enum tr_status tr_text_nfc(const char *text, size_t size, char **out, size_t *out_size,
-                           struct tr_err *err);
-
 #endif

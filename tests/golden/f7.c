@@ -27,9 +27,12 @@ static enum tr_status make(const json_t *c, struct tr_schedule *out, struct tr_e
     json_object_foreach(json_object_get(c, "kwargs"), key, value)
     {
         if (st != TR_OK || json_is_null(value)) continue;
-        if (!json_is_number(value))
-            return tr_err_set(err, TR_BADARG, "kwargs: %s: expected a number", key);
-        st = tr_schedule_set(out, key, json_number_value(value), err);
+        if (json_is_string(value))
+            st = tr_schedule_set_shape(out, key, json_string_value(value), err);
+        else if (json_is_number(value))
+            st = tr_schedule_set(out, key, json_number_value(value), err);
+        else
+            st = tr_err_set(err, TR_BADARG, "kwargs: %s: expected a number", key);
     }
     return st;
 }

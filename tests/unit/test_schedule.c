@@ -94,6 +94,55 @@ static void settings_reach_their_schedule(void **state)
     assert_true(tr_schedule_factor(&c, 101) == 1e-7);
 }
 
+/* Factors of transformers 4.52.4: warm-up 4, total 12, floor 0.2. */
+static void phases_have_shapes_and_a_floor(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *up, *down;
+        double stable, decay; /* below 0: not given */
+        double want[4];       /* at steps 0, 2, 5, 10 */
+    } rows[] = {
+        {"linear", "cosine", -1, -1, {0.2, 0.6, 1, 0.4}},
+        {"cosine", "linear", 1, 6, {0.2, 0.6, 1, 0.333333333333333}},
+        {"1-sqrt",
+         "1-sqrt",
+         0,
+         8,
+         {0.2, 0.434314575050762, 0.717157287525381, 0.307179676972449}},
+        {"linear", "cosine", 2, 3, {0.2, 0.6, 1, 0.2}},
+        {"linear", "linear", -1, 3, {0.2, 0.6, 1, 0.2}},
+        {"cosine", "cosine", 3, -1, {0.2, 0.6, 1, 0.6}},
+    };
+    static const int64_t step[4] = {0, 2, 5, 10};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct tr_schedule c;
+        struct tr_err err = {0};
+        assert_int_equal(tr_schedule_named("warmup_stable_decay", &c, &err), TR_OK);
+        c.warmup = 4;
+        c.total = 12;
+        assert_int_equal(tr_schedule_set(&c, "min_lr_ratio", 0.2, &err), TR_OK);
+        assert_int_equal(tr_schedule_set_shape(&c, "warmup_type", rows[i].up, &err),
+                         TR_OK);
+        assert_int_equal(tr_schedule_set_shape(&c, "decay_type", rows[i].down, &err),
+                         TR_OK);
+        if (rows[i].stable >= 0)
+            assert_int_equal(
+                tr_schedule_set(&c, "num_stable_steps", rows[i].stable, &err), TR_OK);
+        if (rows[i].decay >= 0)
+            assert_int_equal(tr_schedule_set(&c, "num_decay_steps", rows[i].decay, &err),
+                             TR_OK);
+        for (int k = 0; k < 4; k++) {
+            double f = tr_schedule_factor(&c, step[k]);
+            if (!(fabs(f - rows[i].want[k]) < 1e-12))
+                fail_msg("row %zu at %lld: %.15f", i, (long long)step[k], f);
+        }
+        assert_int_equal(tr_schedule_set_shape(&c, "decay_type", "cubic", &err),
+                         TR_BADARG);
+        assert_int_equal(tr_schedule_set_shape(&c, "power", "linear", &err), TR_BADARG);
+    }
+}
+
 static void unknown_schedules_are_refused_in_words(void **state)
 {
     (void)state;
@@ -109,6 +158,7 @@ int main(void)
         cmocka_unit_test(factors_are_those_of_the_formulas),
         cmocka_unit_test(warmup_steps_win_over_the_ratio),
         cmocka_unit_test(settings_reach_their_schedule),
+        cmocka_unit_test(phases_have_shapes_and_a_floor),
         cmocka_unit_test(unknown_schedules_are_refused_in_words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
