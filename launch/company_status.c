@@ -42,10 +42,11 @@ static json_t *queue_json(const struct tr_core *core, const struct tr_reward_set
 static json_t *counts_json(const struct tr_core *core)
 {
     struct tr_core_counts n = tr_core_counts(core);
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "units",
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "units",
                      (json_int_t)n.units, "answered", (json_int_t)n.answered, "known",
                      (json_int_t)n.known, "asked_again", (json_int_t)n.reissued,
-                     "second_answers", (json_int_t)n.second_answers, "differences",
+                     "asked_twice", (json_int_t)n.asked_twice, "second_answers",
+                     (json_int_t)n.second_answers, "differences",
                      (json_int_t)n.differences, "refused", (json_int_t)n.refused,
                      "replayed", (json_int_t)n.replayed);
 }

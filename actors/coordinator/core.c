@@ -354,6 +354,7 @@ static enum tr_status look_at_clock(struct tr_core *c, struct tr_err *err)
     c->looked = c->now;
     c->busy = 0;
     enum tr_status st = tr_core_check_silence(c, err);
+    if (st == TR_OK && !c->over) st = tr_core_ask_twice(c, err);
     return st == TR_OK && !c->over ? say_here(c, err) : st;
 }
 

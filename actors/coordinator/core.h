@@ -15,6 +15,12 @@
  *        ^                                                      |
  *        '--- silence, fail, worker gone, answer no good -------'
  *
+ * A slow worker. Asking twice is harmless, so where nothing waits at a post and somebody there has nothing in hand, the
+ * unit that has been out longest goes to him too: once it has been out for three times the median of the post's
+ * last answers and for five seconds, one unit of a post at a time and each once. Whoever answers first has answered it.
+ * Never what a learner learns, of which there is one; never what a process answers that says no `math`: an outside
+ * reward may cost money and may have another opinion the next time.
+ *
  * Learners (chain.c). A learner's units form a chain: each needs the lineage that the one before it
  * made. One that joins with an older lineage is taught the kept units once more, and their
  * answers are compared; one whose lineage is that of the unit which it is about to be asked has
@@ -169,8 +175,10 @@ enum tr_status tr_core_retire(struct tr_core *c, int64_t post,
                               const struct tr_digest *digest, struct tr_err *err);
 
 struct tr_core_counts {
-    int64_t units, answered, known, reissued, second_answers, differences, refused,
-        unknown_fields, replayed, joins, losses;
+    int64_t units, answered, known,
+        reissued, /* asked_twice of these: of somebody idle too */
+        asked_twice, second_answers, differences, refused, unknown_fields, replayed,
+        joins, losses;
 };
 struct tr_core_counts tr_core_counts(const struct tr_core *c);
 

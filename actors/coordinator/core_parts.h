@@ -20,7 +20,8 @@ struct work {
     int64_t worker;                 /* while SENT: index */
     int64_t delivery; /* while SENT: which action says so, if it waits still */
     int64_t attempts;
-    double deadline; /* while SENT */
+    double given, deadline; /* clock; while SENT */
+    bool twice;             /* it was given to somebody idle besides a slow worker */
 };
 
 struct row { /* work in order; a list */
@@ -35,6 +36,7 @@ struct worker {
     struct tr_hello hello;
     int64_t post;
     struct row hand;
+    int64_t strays; /* units that it still has and that are another's by now */
     int64_t answered;
     double busy_seconds, busy_since, joined, heard,
         told;        /* clock: of its hello, its and our last word */
@@ -42,6 +44,8 @@ struct worker {
     double load_deadline;
     double estranged_since; /* a learner that fits no unit; 0: not so */
 };
+
+enum { PACES = 15, PACES_LEAST = 3 };
 
 struct post {
     enum tr_role role;
@@ -52,6 +56,8 @@ struct post {
     struct tr_digest digest, lineage;
     struct row waiting;
     int64_t sent, saves; /* units that are out; open ones of kind save */
+    double pace[PACES];  /* seconds that its last answers were out; a ring */
+    int64_t paces;
     double absent_since; /* work waits and nobody is here; 0: not so */
     double told_absent;  /* seconds of that when people were told last */
 };
@@ -154,6 +160,8 @@ enum tr_status tr_core_hear_done(struct tr_core *c, int64_t at, struct tr_messag
 enum tr_status tr_core_hear_fail(struct tr_core *c, int64_t at, const struct tr_fail *f,
                                  struct tr_err *err);
 void tr_core_hear_progress(struct tr_core *c, int64_t at, const struct tr_progress *p);
+/* What a slow worker has is asked of an idle one too (core.h). */
+enum tr_status tr_core_ask_twice(struct tr_core *c, struct tr_err *err);
 enum tr_status tr_core_check_silence(struct tr_core *c, struct tr_err *err);
 void tr_core_take_back(struct tr_core *c, struct work *k);
 enum tr_status tr_core_put_work(struct tr_core *c, struct work *k, struct tr_err *err);

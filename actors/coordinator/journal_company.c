@@ -148,6 +148,7 @@ enum tr_status tr_journal_note_company(struct tr_journal *j, const struct tr_cor
         {"answered", n.answered},
         {"known", n.known},
         {"asked_again", n.reissued},
+        {"asked_twice", n.asked_twice},
         {"second_answers", n.second_answers},
         {"differences", n.differences},
         {"refused", n.refused},

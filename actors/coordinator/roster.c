@@ -223,6 +223,7 @@ static void greet_again(struct tr_core *c, int64_t at, int64_t peer,
     w->hello = *h;
     w->heard = c->now;
     w->silent = false;
+    w->strays = 0;
     w->loading = -1; /* what was told may be lost */
 }
 

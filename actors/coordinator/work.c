@@ -140,7 +140,7 @@ enum tr_status tr_core_add(struct tr_core *c, int64_t post, struct tr_unit *unit
 static bool can_do(const struct tr_core *c, const struct worker *w, const struct work *k)
 {
     if (!w->here || w->silent || w->post != k->post) return false;
-    if (w->hand.n >= w->hello.credits) return false;
+    if (w->hand.n + w->strays >= w->hello.credits) return false;
     /* What is to be saved was asked for before: a learner that has gone on cannot save it any more. */
     if (k->unit.kind == TR_UNIT_LEARN && !k->replay && c->post[k->post].saves > 0)
         return false;
@@ -196,6 +196,7 @@ static enum tr_status give(struct tr_core *c, struct work *k, int64_t at,
     k->state = WORK_SENT;
     k->worker = at;
     k->delivery = c->actions - 1;
+    k->given = c->now;
     k->deadline = c->now + c->set.silence_seconds;
     c->counts.reissued += k->attempts > 1;
     return TR_OK;
@@ -250,6 +251,89 @@ void tr_core_take_back(struct tr_core *c, struct work *k)
     c->post[k->post].sent--;
     k->state = WORK_WAITING;
     put_first(&c->post[k->post].waiting, k);
+}
+
+/* ---- slow workers ---- */
+
+static void note_pace(struct post *p, double seconds)
+{
+    p->pace[p->paces++ % PACES] = seconds;
+}
+
+/* How long a unit of this post may be out before an idle worker is asked too. */
+static double patience(const struct post *p)
+{
+    static const double least = 5, factor = 3;
+    double pace[PACES];
+    int n = p->paces < PACES ? (int)p->paces : PACES;
+    for (int i = 0; i < n; i++) {
+        int at = i;
+        for (; at > 0 && pace[at - 1] > p->pace[i]; at--) pace[at] = pace[at - 1];
+        pace[at] = p->pace[i];
+    }
+    return factor * pace[n / 2] > least ? factor * pace[n / 2] : least;
+}
+
+/* Its answers are pure, as far as anybody can say: it computes with a model as all of us do. */
+static bool is_pure(const struct worker *w)
+{
+    return w->hello.math[0] && !tr_core_is_learner((enum tr_role)w->hello.role);
+}
+
+/* The post's unit that has been out longest; NULL while one of it is out twice. */
+static struct work *oldest(const struct tr_core *c, int64_t post)
+{
+    struct work *found = NULL;
+    for (int64_t i = 0; i < c->workers; i++) {
+        if (c->worker[i].post != post || !is_pure(&c->worker[i])) continue;
+        for (struct work *k = c->worker[i].hand.first; k; k = k->after) {
+            if (k->twice) return NULL;
+            if (!found || k->given < found->given) found = k;
+        }
+    }
+    return found;
+}
+
+static int64_t find_idle(const struct tr_core *c, const struct work *k)
+{
+    for (int64_t i = 0; i < c->workers; i++) {
+        const struct worker *w = &c->worker[i];
+        if (w->hand.n == 0 && w->strays == 0 && is_pure(w) && can_do(c, w, k)) return i;
+    }
+    return -1;
+}
+
+/* The unit changes hands, as after silence; the slow one may answer it still. */
+static enum tr_status ask_post_twice(struct tr_core *c, struct post *p, struct work *k,
+                                     struct tr_err *err)
+{
+    double out = c->now - k->given;
+    int64_t at = out < patience(p) ? -1 : find_idle(c, k);
+    struct worker *slow = &c->worker[k->worker];
+    if (at < 0) return TR_OK;
+    enum tr_status st =
+        tr_core_note(c, &slow->hello, "slow", err,
+                     "%s has had a %s for %.0f s; %s, which is idle, is asked too",
+                     slow->hello.instance, tr_unit_kind_name(k->unit.kind), out,
+                     c->worker[at].hello.instance);
+    if (st != TR_OK) return st;
+    tr_core_take_back(c, k);
+    slow->strays++;
+    k->twice = true;
+    c->counts.asked_twice++;
+    return give(c, k, at, err);
+}
+
+enum tr_status tr_core_ask_twice(struct tr_core *c, struct tr_err *err)
+{
+    enum tr_status st = TR_OK;
+    for (int64_t i = 0; i < c->posts && st == TR_OK; i++) {
+        struct post *p = &c->post[i];
+        if (p->waiting.n > 0 || p->sent == 0 || p->paces < PACES_LEAST) continue;
+        struct work *k = oldest(c, i);
+        if (k) st = ask_post_twice(c, p, k, err);
+    }
+    return st;
 }
 
 /* ---- answers ---- */
@@ -370,7 +454,11 @@ enum tr_status tr_core_hear_done(struct tr_core *c, int64_t at, struct tr_messag
 {
     struct tr_err why = {0};
     struct work *k = tr_core_find_work(c, &m->as.done.id);
+    struct worker *w = &c->worker[at];
+    bool own = k && k->state == WORK_SENT && k->worker == at;
+    if (!own && w->strays > 0) w->strays--;
     if (!k) return second_answer(c, at, m, err);
+    if (own) note_pace(&c->post[k->post], c->now - k->given);
     tr_core_take_back(c, k);
     enum tr_status st = check_answer(k, &m->content, &why);
     if (st == TR_OK) st = accept(c, at, k, m, &why);
@@ -387,7 +475,10 @@ enum tr_status tr_core_hear_fail(struct tr_core *c, int64_t at, const struct tr_
 {
     struct work *k = tr_core_find_work(c, &f->id);
     struct tr_message who = {.say = TR_SAY_WHO};
-    if (!k || k->state != WORK_SENT || k->worker != at) return TR_OK;
+    if (!k || k->state != WORK_SENT || k->worker != at) {
+        if (c->worker[at].strays > 0) c->worker[at].strays--;
+        return TR_OK;
+    }
     tr_core_take_back(c, k);
     c->fault = *f;
     if (!f->retryable)
@@ -406,9 +497,26 @@ enum tr_status tr_core_hear_fail(struct tr_core *c, int64_t at, const struct tr_
 /* A sign of life renews the deadlines of the units that it names, and of no others. */
 void tr_core_hear_progress(struct tr_core *c, int64_t at, const struct tr_progress *p)
 {
+    c->worker[at].strays = p->in_hand.n;
     for (struct work *k = c->worker[at].hand.first; k; k = k->after)
-        if (tr_digests_hold(&p->in_hand, &k->unit.id))
+        if (tr_digests_hold(&p->in_hand, &k->unit.id)) {
             k->deadline = c->now + c->set.silence_seconds;
+            c->worker[at].strays--;
+        }
+}
+
+/* Of one whose units have all gone to others, one by one: no deadline of its own is left. */
+static enum tr_status check_bereft(struct tr_core *c, struct worker *w,
+                                   struct tr_err *err)
+{
+    if (!w->here || w->silent || w->hand.n > 0 || w->strays == 0 ||
+        c->now - w->heard < c->set.silence_seconds)
+        return TR_OK;
+    w->silent = true;
+    return tr_core_note(c, &w->hello, "silent", err,
+                        "%s has been silent for %.0f s; it is given nothing before it "
+                        "speaks",
+                        w->hello.instance, c->set.silence_seconds);
 }
 
 enum tr_status tr_core_check_silence(struct tr_core *c, struct tr_err *err)
@@ -416,15 +524,16 @@ enum tr_status tr_core_check_silence(struct tr_core *c, struct tr_err *err)
     for (int64_t i = 0; i < c->workers; i++) {
         struct worker *w = &c->worker[i];
         struct work *next = NULL;
+        enum tr_status st = check_bereft(c, w, err);
+        if (st != TR_OK) return st;
         for (struct work *k = w->hand.last; k && w->here;
              k = next) { /* the order stays */
             next = k->before;
             if (c->now < k->deadline) continue;
-            enum tr_status st =
-                tr_core_note(c, &w->hello, "silent", err,
-                             "%s has been silent for %.0f s; its %s goes to another",
-                             w->hello.instance, c->set.silence_seconds,
-                             tr_unit_kind_name(k->unit.kind));
+            st = tr_core_note(c, &w->hello, "silent", err,
+                              "%s has been silent for %.0f s; its %s goes to another",
+                              w->hello.instance, c->set.silence_seconds,
+                              tr_unit_kind_name(k->unit.kind));
             if (st != TR_OK) return st;
             if (c->now - w->heard >= c->set.silence_seconds) w->silent = true;
             tr_core_take_back(c, k);

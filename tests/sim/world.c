@@ -126,3 +126,41 @@ enum tr_status check_step_time(struct world *w, const struct tr_step_time *t,
     return tr_err_set(err, TR_BADARG, "a step of %.3f s took %.3f + %.3f + %.3f",
                       w->now - from, t->generate, t->judge, t->learn);
 }
+
+void tell_standstill(const struct world *w)
+{
+    struct tr_core_worker k;
+    char text[65];
+    if (!w->story || !w->core) return;
+    for (int64_t i = 0; tr_core_see(w->core, i, &k); i++) {
+        if (!k.here) continue;
+        int64_t post = tr_core_post(w->core, k.role, k.slot), waiting = 0, sent = 0;
+        struct tr_digest lineage = tr_core_lineage(w->core, post);
+        tr_core_queue(w->core, post, &waiting, &sent);
+        printf("  %s: %lld in hand, %lld wait, %lld sent;%s holds", k.instance,
+               (long long)k.in_hand, (long long)waiting, (long long)sent,
+               k.silent ? " silent;" : "");
+        for (int64_t n = 0; n < k.holds.n; n++) {
+            tr_digest_text(&k.holds.at[n], text);
+            printf(" %.8s", text);
+        }
+        tr_digest_text(&lineage, text);
+        printf(", lineage %.8s\n", text);
+    }
+    for (int i = 0; i < w->workers; i++) {
+        const struct worker *me = &w->worker[i];
+        printf("  %s itself:%s%s %lld in hand, holds", name_of(me),
+               me->alive ? " alive" : "", me->joined ? " joined" : "",
+               (long long)me->hands);
+        for (int64_t n = 0; n < me->stub.holds.n; n++) {
+            tr_digest_text(&me->stub.holds.at[n], text);
+            printf(" %.8s", text);
+        }
+        printf(", offers");
+        for (int64_t n = 0; n < me->offers; n++) {
+            tr_digest_text(&me->offer[n], text);
+            printf(" %.8s", text);
+        }
+        printf("\n");
+    }
+}

@@ -97,6 +97,7 @@ struct world {
     bool swap_asked;              /* of a swap that names no step: it lasts */
     int64_t swap_said, swap_from; /* the step it counts from; after a flush */
     bool over;
+    int64_t asked_twice; /* units that an idle worker was given besides a slow one */
     char trouble[320];
     int32_t token[PROMPTS * LONGEST];
     int64_t start[PROMPTS + 1];
@@ -107,6 +108,8 @@ int64_t below(struct luck *l, int64_t n);
 
 /* A line of the story. */
 void tell(struct world *w, const char *who, const char *what);
+/* For the story: who holds what, and what waits. */
+void tell_standstill(const struct world *w);
 const char *name_of(const struct worker *k); /* borrowed until the next call */
 
 /* worker -1: for the coordinator. The event may be filled until the next call. */

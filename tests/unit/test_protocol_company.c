@@ -531,6 +531,34 @@ static void clause_6_7_signs_of_life(void **state)
     send_away(&p);
 }
 
+static void clause_6_8_an_idle_worker_is_asked_too(void **state)
+{
+    (void)state;
+    for (int exact = 0; exact < 2; exact++) {
+        struct scene s;
+        open_scene(&s);
+        for (int peer = 0; peer < 2; peer++) {
+            struct tr_message m = hello(peer, "r");
+            if (exact) snprintf(m.as.hello.math, sizeof m.as.hello.math, "exact");
+            tell(&s, peer, m);
+        }
+        struct tr_digest slow = s.unit[0][0];
+        for (int i = 0; i < 3; i++) tell(&s, 1, done(s.unit[1][i], 1, "r"));
+        tick(&s, 4.9);
+        assert_int_equal(s.times[1][TR_SAY_UNIT], 3);
+        tick(&s, 5.1);
+        assert_int_equal(s.times[1][TR_SAY_UNIT], 3 + exact);
+        if (exact) {
+            assert_true(tr_digest_equal(&s.last[1][TR_SAY_UNIT].as.unit.id, &slow));
+            tell(&s, 1, done(slow, 1, "r"));
+            tell(&s, 0, done(slow, 1, "r"));
+            assert_int_equal(tr_core_counts(s.core).second_answers, 1);
+            assert_int_equal(s.answers, 4);
+        }
+        tr_core_destroy(s.core);
+    }
+}
+
 /* ---- 7. weights ---- */
 
 /* To a worker that has none; those that have are in test_worker.c. */
@@ -626,6 +654,7 @@ const struct CMUnitTest company_clauses[COMPANY_CLAUSES] = {
     cmocka_unit_test(clause_6_5_fail_gives_a_unit_back),
     cmocka_unit_test(clause_6_6_bye),
     cmocka_unit_test(clause_6_7_signs_of_life),
+    cmocka_unit_test(clause_6_8_an_idle_worker_is_asked_too),
     cmocka_unit_test(clause_7_1_a_worker_without_weights_says_so),
     cmocka_unit_test(clause_7_2_what_is_held_is_loaded),
     cmocka_unit_test(clause_7_3_dropped_weights_are_not_asked_of),
