@@ -17,7 +17,7 @@ struct tr_digest {
     unsigned char byte[32];
 };
 
-/* A running hash; heap, because libcrypto's is. */
+/* A running hash. */
 struct tr_hash;
 enum tr_status tr_hash_create(struct tr_hash **out, struct tr_err *err);
 void tr_hash_put(struct tr_hash *h, const void *bytes, size_t size);
