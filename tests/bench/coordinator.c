@@ -10,8 +10,9 @@
  * what lies behind, as in a run.
  *
  * Printed are samples a second by the clock (the stand-ins share the cores), by the processor seconds of
- * the coordinator's process, and by those of its one thread that thinks (the other is ZeroMQ's);
- * messages and bytes both ways; the journal's size; and the resident size as the samples go by.
+ * the coordinator's process, and by those of its one thread that thinks (the other is ZeroMQ's), with
+ * what each had of the machine's cores; what the steps waited for (step_time.h); messages and bytes both
+ * ways; the journal's size; and the resident size as the samples go by.
  * With --copy somebody asks for a copy of the journal at half time: how long it took, and the longest turn
  * of the coordinator (a wait of at most 0.2 s included) before it and while it was made.
  * DIR holds run.db while it lasts: a samples' worth of 12 KiB each, and as much again for the log. */
@@ -79,6 +80,7 @@ struct bench {
     int marks;
     struct shared *shared;
     double turn[AFTER + 1]; /* seconds of the longest */
+    struct tr_step_times times;
 };
 
 /* ---- what is measured ---- */
@@ -156,6 +158,7 @@ static enum tr_status committed(void *self, struct tr_plan_ppo *plan,
     if (st == TR_OK) st = tr_journal_commit(b->journal, &step, b->rollout, r->n, err);
     if (st == TR_OK && (r->step - b->saved_step) * b->set.step >= SAVE_EVERY)
         st = save_both(b, core, r, err);
+    tr_step_times_add(&b->times, &r->time);
     note_mark(b, r->step);
     return st;
 }
@@ -285,6 +288,22 @@ static void serve(struct bench *b, struct tr_wire *wire)
     tr_plan_ppo_destroy(b->plan);
 }
 
+/* What is left of the cores was idle, or other programs'. */
+static void report_shares(const struct bench *b, double took, double process,
+                          double thread, double others)
+{
+    double cores = (double)sysconf(_SC_NPROCESSORS_ONLN);
+    const struct tr_step_time *t = &b->times.sum;
+    double all = tr_step_time_seconds(t) > 0 ? tr_step_time_seconds(t) : took;
+    printf(
+        "  of %.0f cores the coordinator took %.0f %%, the stand-ins %.0f %%; the thread "
+        "that thinks ran %.0f %% of the time, and waited for messages and the disk\n",
+        cores, 100 * process / took / cores, 100 * others / took / cores,
+        100 * thread / took);
+    printf("  of a step %.0f %% generate, %.0f %% judge, %.0f %% learn\n",
+           100 * t->generate / all, 100 * t->judge / all, 100 * t->learn / all);
+}
+
 static void report(const struct bench *b, const char *path, double took, double process,
                    double thread, double others)
 {
@@ -300,11 +319,12 @@ static void report(const struct bench *b, const char *path, double took, double 
     snprintf(log, sizeof log, "%s-wal", path);
     printf(
         "  samples/s  %8.0f by the clock, %8.0f a core, %8.0f a core of the thread that"
-        " thinks; %.2f cores used, %.2f by the stand-ins\n",
-        n / took, n / process, n / thread, process / took, others / took);
+        " thinks\n",
+        n / took, n / process, n / thread);
     printf("  in  %8.0f messages/s, %6.1f MB/s;  out %8.0f messages/s, %6.1f MB/s\n",
            (double)sum.said / took, sum.bytes_said / took * 1e-6,
            (double)sum.heard / took, sum.bytes_heard / took * 1e-6);
+    report_shares(b, took, process, thread, others);
     printf("  run.db %.0f MiB, its log %.0f MiB\n", file_mib(path), file_mib(log));
     if (b->set.copy)
         printf(
@@ -385,6 +405,7 @@ static void run(struct bench *b)
     memset(b->turn, 0, sizeof b->turn);
     b->marks = 0;
     b->saved_step = 0;
+    b->times = (struct tr_step_times){0};
     for (int r = 0; r < TR_ROLES; r++)
         if (fork_child()) work(b, (enum tr_role)r, tell[0]);
     if (b->set.copy && fork_child()) ask_copy(b, tell[0]);
