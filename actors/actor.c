@@ -69,9 +69,8 @@ struct tr_hello tr_actor_hello(const struct tr_actor *a)
         if (!tr_digests_hold(&a->leaving, &all.at[i]))
             h.holds.at[h.holds.n++] = all.at[i];
     snprintf(h.isa, sizeof h.isa, "%s", tr_exec_isa(a->ex));
-    if (!a->ops->any_math)
-        snprintf(h.math, sizeof h.math, "%s",
-                 a->ex->math == TR_MATH_EXACT ? "exact" : "openblas");
+    _Static_assert(sizeof h.math == TR_MATH_BYTES, "a hello says all of it");
+    if (!a->ops->any_math) tr_exec_math(a->ex, h.math);
     return h;
 }
 

@@ -38,6 +38,7 @@ enum tr_status tr_course_open(const struct tr_course_settings *s,
     *out = NULL;
     if (!c) return tr_err_set(err, TR_NOMEM, "a course");
     snprintf(set.run, sizeof set.run, "%s", s->run);
+    snprintf(set.math, sizeof set.math, "%s", s->math ? s->math : "");
     c->set = *s;
     c->owner = *owner;
     c->plan =

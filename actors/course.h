@@ -33,6 +33,7 @@ struct tr_course_owner { /* who runs it */
 struct tr_course_settings {     /* wire, memo and log are borrowed until close */
     const char *run;            /* its id */
     struct tr_wire *wire;       /* one that listens */
+    const char *math;           /* of all (coordinator/core.h), or NULL */
     double join_seconds;        /* how long to wait until all are there */
     int64_t references;         /* how many to wait for; 0: there are no judges */
     const struct tr_memo *memo; /* or NULL */

@@ -6,7 +6,7 @@
 #include <assert.h>
 #include <cblas.h>
 #include <limits.h>
-#include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "kernels/kernels.h"
@@ -45,6 +45,15 @@ static blasint dim(int64_t n)
 void tr_blas_init(void)
 {
     openblas_set_num_threads(1);
+}
+
+void tr_blas_text(char *text, size_t size)
+{
+    const char *version = openblas_get_config(); /* "OpenBLAS 0.3.21 NO_LAPACKE ..." */
+    version += strcspn(version, " ");
+    version += strspn(version, " ");
+    snprintf(text, size, "openblas %.*s %s", (int)strcspn(version, " "), version,
+             openblas_get_corename());
 }
 
 /* Rows n .. n+rows-1, columns k .. k+columns-1 of W as f32; *stride is where the next row is. */

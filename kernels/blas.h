@@ -9,6 +9,8 @@
 #ifndef TR_KERNELS_BLAS_H
 #define TR_KERNELS_BLAS_H
 
+#include <stddef.h>
+
 #include "kernels/mat.h"
 
 void tr_blas_forward(const struct tr_exec *ex, const float *x, int64_t M,
@@ -20,5 +22,8 @@ void tr_blas_dw(const struct tr_exec *ex, const float *dy, const float *x, int64
 
 /* Called once, by tr_exec_init: one thread for every later cblas call. */
 void tr_blas_init(void);
+
+/* "openblas VERSION CORE": what its bits depend on besides the calls. */
+void tr_blas_text(char *text, size_t size);
 
 #endif

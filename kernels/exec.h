@@ -11,6 +11,7 @@
 #include "kernels/team.h"
 
 enum tr_math { TR_MATH_EXACT, TR_MATH_OPENBLAS };
+const char *tr_math_name(enum tr_math math); /* "exact" or "openblas" */
 
 struct
     tr_kernels; /* one row of tile functions for an instruction set: kernels/kernels.h */
@@ -26,6 +27,10 @@ struct tr_exec {
  * or not of this CPU; -2 when the team cannot be made. */
 int tr_exec_init(struct tr_exec *ex, const char *isa, int threads, enum tr_math math);
 const char *tr_exec_isa(const struct tr_exec *ex); /* "scalar", "avx2" or "avx512" */
+/* All that bits depend on besides the input: "exact", or "openblas VERSION CORE" with the core type that
+ * OpenBLAS has taken this CPU for. Two processes that say the same may work together. */
+enum { TR_MATH_BYTES = 64 };
+void tr_exec_math(const struct tr_exec *ex, char text[TR_MATH_BYTES]);
 void tr_exec_fini(struct tr_exec *ex);
 
 #endif

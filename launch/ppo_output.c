@@ -186,6 +186,15 @@ enum tr_status tr_ppo_log_step(struct tr_ppo_parts *p, const struct tr_ppo_repor
 
 /* ---- the folder ---- */
 
+/* With OpenBLAS's version and core type, once the policy has said them. */
+static const char *math_of(const struct tr_ppo_parts *p)
+{
+    struct tr_core_worker w;
+    for (int64_t i = 0; tr_core_see(p->core, i, &w); i++)
+        if (w.role == TR_ROLE_POLICY && w.math[0]) return w.math;
+    return tr_math_name((enum tr_math)p->o->exec.math);
+}
+
 enum tr_status tr_ppo_manifest(const struct tr_ppo_parts *p, bool finished,
                                struct tr_err *err)
 {
@@ -199,11 +208,11 @@ enum tr_status tr_ppo_manifest(const struct tr_ppo_parts *p, bool finished,
     tr_buf_fini(&text);
     if (st == TR_OK) st = tr_path_join(path, sizeof path, dir, "manifest.json", err);
     if (st != TR_OK) return st;
-    json_t *doc = json_pack(
-        "{s:s, s:s, s:s, s:I, s:s, s:b, s:I, s:I}", "version", TR_VERSION, "stage", "ppo",
-        "run", p->run, "seed", (json_int_t)p->o->steps.seed, "math",
-        p->o->exec.math == TR_MATH_EXACT ? "exact" : "openblas", "bf16", p->o->model.bf16,
-        "staleness", (json_int_t)p->set.staleness, "steps", (json_int_t)p->set.steps);
+    json_t *doc =
+        json_pack("{s:s, s:s, s:s, s:I, s:s, s:b, s:I, s:I}", "version", TR_VERSION,
+                  "stage", "ppo", "run", p->run, "seed", (json_int_t)p->o->steps.seed,
+                  "math", math_of(p), "bf16", p->o->model.bf16, "staleness",
+                  (json_int_t)p->set.staleness, "steps", (json_int_t)p->set.steps);
     if (doc && finished) {
         tr_digest_text(&p->out.policy, policy);
         tr_digest_text(&p->out.critic, critic);

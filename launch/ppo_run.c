@@ -52,6 +52,7 @@ static enum tr_status make_core(struct tr_ppo_parts *p, const char *state,
     int64_t replicas[TR_ROLES];
     for (int r = 0; r < TR_ROLES; r++) replicas[r] = p->roles.role[r].replicas;
     memcpy(s.run, p->run, sizeof s.run);
+    snprintf(s.math, sizeof s.math, "%s", tr_math_name((enum tr_math)p->o->exec.math));
     p->owner = (struct tr_ppo_owner){.self = p,
                                      .started = tr_ppo_started,
                                      .committed = tr_ppo_committed,

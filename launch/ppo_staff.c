@@ -120,7 +120,7 @@ enum tr_status tr_ppo_words(void *self, const struct tr_member *m, struct tr_wor
         return TR_OK;
     }
     tr_words_add(w, "--model", tr_ppo_model(p, m));
-    tr_words_add(w, "--math", p->o->exec.math == TR_MATH_EXACT ? "exact" : "openblas");
+    tr_words_add(w, "--math", tr_math_name((enum tr_math)p->o->exec.math));
     if (p->o->model.bf16) tr_words_add(w, "--bf16", NULL);
     add_sizes(p, m->role, w);
     if (m->role == TR_ROLE_POLICY || m->role == TR_ROLE_CRITIC) add_learner(p, m, w);

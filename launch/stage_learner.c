@@ -84,7 +84,7 @@ static enum tr_status words(void *self, const struct tr_member *m, struct tr_wor
     if (p->roles.keys) tr_words_add(w, "--keys", p->roles.keys);
     add_seat(p, m, w);
     if (p->watch->joining.staff) tr_words_add(w, "--isa", tr_exec_isa(p->ex));
-    tr_words_add(w, "--math", p->ex->math == TR_MATH_EXACT ? "exact" : "openblas");
+    tr_words_add(w, "--math", tr_math_name(p->ex->math));
     tr_words_number(w, "--seed", (int64_t)p->start.seed);
     if (p->start.bf16) tr_words_add(w, "--bf16", NULL);
     if (m->role == TR_ROLE_POLICY)
@@ -149,6 +149,7 @@ static enum tr_status open_course(struct tr_stage_parts *p, struct tr_err *err)
 {
     const struct tr_course_settings s = {.run = p->run,
                                          .wire = p->wire,
+                                         .math = tr_math_name(p->ex->math),
                                          .join_seconds =
                                              tr_joining_seconds(&p->watch->joining),
                                          .references = references(p),

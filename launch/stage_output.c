@@ -119,20 +119,22 @@ enum tr_status tr_stage_manifest(const struct tr_stage_parts *p,
     char path[TR_PATH];
     char weights[65] = "";
     char state[65] = "";
+    char math[TR_MATH_BYTES];
     const char *dir = p->o->output.dir;
     if (outcome) {
         tr_digest_text(&outcome->weights, weights);
         tr_digest_text(&outcome->state, state);
     }
+    tr_exec_math(p->ex, math);
     enum tr_status st = write_config(p, err);
     if (st == TR_OK) st = tr_path_join(path, sizeof path, dir, "manifest.json", err);
     if (st != TR_OK) return st;
-    json_t *doc = json_pack(
-        "{s:s, s:s, s:I, s:s, s:I, s:b, s:{s:s, s:i}}", "version", TR_VERSION, "stage",
-        p->identity.stage, "seed", (json_int_t)p->o->steps.seed, "math",
-        p->ex->math == TR_MATH_EXACT ? "exact" : "openblas", "gradient_groups",
-        (json_int_t)p->o->exec.gradient_groups, "bf16", p->o->model.bf16, "machine",
-        "isa", tr_exec_isa(p->ex), "threads", tr_team_threads(p->ex->team));
+    json_t *doc =
+        json_pack("{s:s, s:s, s:I, s:s, s:I, s:b, s:{s:s, s:i}}", "version", TR_VERSION,
+                  "stage", p->identity.stage, "seed", (json_int_t)p->o->steps.seed,
+                  "math", math, "gradient_groups", (json_int_t)p->o->exec.gradient_groups,
+                  "bf16", p->o->model.bf16, "machine", "isa", tr_exec_isa(p->ex),
+                  "threads", tr_team_threads(p->ex->team));
     if (doc && outcome) {
         json_object_set_new(doc, "step", json_integer(outcome->step));
         json_object_set_new(doc, "weights_digest", json_string(weights));

@@ -87,7 +87,7 @@ struct tr_hello {
     int64_t credits; /* units it wants in hand at a time */
     int64_t threads; /* 0: not said */
     char isa[16];
-    char math[64];  /* "exact", or OpenBLAS with its version and core type */
+    char math[64];  /* "exact", or "openblas VERSION CORE" (kernels/exec.h) */
     char host[128]; /* equal on processes that see the same files, "" if not said */
     bool swap;      /* a reward whose weights should take the place of the present ones */
 };

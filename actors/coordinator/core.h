@@ -66,6 +66,7 @@ enum { TR_POSTS_MAX = 16 };
 
 struct tr_core_settings {
     char run[72];           /* the run's id */
+    char math[16];          /* the first word of what workers say of theirs; "": any */
     double join_seconds;    /* how long to wait until all posts are filled */
     double silence_seconds; /* without a sign, a unit goes to another worker */
     double absent_seconds;  /* work and nobody to do it: the run ends; 0: never */
@@ -185,7 +186,7 @@ struct tr_core_counts tr_core_counts(const struct tr_core *c);
 /* A look at one worker, for people; false past the last. Borrows until the next call. */
 struct tr_core_worker {
     enum tr_role role;
-    const char *slot, *instance, *isa, *host;
+    const char *slot, *instance, *isa, *math, *host;
     bool here, silent, idle, busy;
     int64_t in_hand, answered, threads;
     double busy_seconds, since; /* clock of its joining */

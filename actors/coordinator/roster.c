@@ -141,6 +141,14 @@ static void describe_posts(const struct tr_core *c, enum tr_role role, char *tex
                                      c->post[i].slot);
 }
 
+/* Does it compute as the run's settings say? */
+static bool fits_math(const struct tr_core *c, const char *math)
+{
+    size_t n = strcspn(math, " ");
+    return !c->set.math[0] || !n ||
+           (n == strlen(c->set.math) && strncmp(math, c->set.math, n) == 0);
+}
+
 /* Why this worker may not work, into reason; "" when it may. */
 static void find_fault(const struct tr_core *c, int64_t post, const struct tr_hello *h,
                        char *reason, size_t size)
@@ -160,6 +168,9 @@ static void find_fault(const struct tr_core *c, int64_t post, const struct tr_he
     /* A rollout may have let go of what it had before the next version came. */
     if (h->holds.n < 1 && h->role != TR_ROLE_ROLLOUT)
         snprintf(reason, size, "no digest of a model");
+    if (!fits_math(c, h->math))
+        snprintf(reason, size, "math: %s, but this run's is math: %s", h->math,
+                 c->set.math);
     for (int64_t i = 0; i < c->workers && !reason[0]; i++) {
         const struct worker *w = &c->worker[i];
         if (!w->here) continue;
@@ -428,6 +439,7 @@ bool tr_core_see(const struct tr_core *c, int64_t i, struct tr_core_worker *out)
         .slot = c->post[w->post].slot,
         .instance = w->hello.instance,
         .isa = w->hello.isa,
+        .math = w->hello.math,
         .host = w->hello.host,
         .here = w->here,
         .silent = w->silent,

@@ -212,7 +212,8 @@ static enum tr_status run_skeleton(const struct wish *w, const struct tr_log *lo
     struct outcome outcome = {0};
     struct tr_ppo_owner owner = {
         .self = &outcome, .started = note_start, .committed = note_step};
-    struct tr_core_settings set = {.join_seconds = w->join_seconds,
+    struct tr_core_settings set = {.math = "exact",
+                                   .join_seconds = w->join_seconds,
                                    .remind_seconds = w->join_seconds / 20,
                                    .silence_seconds = w->silence_seconds,
                                    .here_seconds = 5,

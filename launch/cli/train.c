@@ -109,8 +109,7 @@ static int run(const struct tr_options *o, const char *notes,
         tr_start_exec(NULL, threads, (enum tr_math)o->exec.math, &ex, &err);
     if (st == TR_OK) {
         tr_log_info(&log, "%s on %d threads, %s", tr_exec_isa(&ex),
-                    tr_team_threads(ex.team),
-                    ex.math == TR_MATH_EXACT ? "exact" : "openblas");
+                    tr_team_threads(ex.team), tr_math_name(ex.math));
         st = tr_stage_run(o, &ex, &watch, &outcome, &err);
         tr_exec_fini(&ex);
     }

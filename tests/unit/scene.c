@@ -78,6 +78,7 @@ void open_scene(struct scene *s, int wanted, int rewards)
                                    .here_seconds = 5,
                                    .attempts = 4};
     struct tr_memo *memo = s->memo;
+    snprintf(set.math, sizeof set.math, "%s", s->math ? s->math : "");
     memset(s, 0, sizeof *s);
     s->asked = (struct asked){.wanted = wanted};
     s->asked.planner = (struct tr_planner){.self = &s->asked,

@@ -17,7 +17,8 @@ struct asked { /* the planner: it asks for `wanted` scores at once */
 };
 
 struct scene {
-    struct tr_memo *memo; /* set before open_scene, or NULL */
+    struct tr_memo *memo; /* set before open_scene, or NULL, as is the next */
+    const char *math;     /* of the run */
     struct asked asked;
     struct tr_core *core;
     int64_t post;
@@ -38,7 +39,7 @@ struct scene {
 
 struct tr_digest named(const char *text);
 
-/* So many scores are wanted, so many rewards waited for. s->memo is set before, or NULL. */
+/* So many scores are wanted, so many rewards waited for. s->memo and s->math are set before, or NULL. */
 void open_scene(struct scene *s, int wanted, int rewards);
 void close_scene(struct scene *s);
 

@@ -287,6 +287,24 @@ static void a_full_shelf_says_so(void **state)
 }
 
 /* What is not there, or is not what was wanted, is said in words; the next place is tried. */
+/* What must be equal in a company. */
+static void hello_says_its_math(void **state)
+{
+    (void)state;
+    struct versions v;
+    versions_open(&v, false);
+    for (int blas = 0; blas < 2; blas++) {
+        char want[TR_MATH_BYTES];
+        v.ex.math = blas ? TR_MATH_OPENBLAS : TR_MATH_EXACT;
+        struct tr_actor *a = open_actor(&v, TR_ROLE_REFERENCE, 0);
+        struct tr_hello h = tr_actor_hello(a);
+        tr_exec_math(&v.ex, want);
+        assert_string_equal(h.math, want);
+        tr_actor_close(a);
+    }
+    versions_close(&v);
+}
+
 static void a_load_names_what_was_wrong(void **state)
 {
     (void)state;
@@ -318,6 +336,7 @@ int main(void)
         cmocka_unit_test(nobody_waits_for_ever),
         cmocka_unit_test(a_drop_harms_no_sequence),
         cmocka_unit_test(a_full_shelf_says_so),
+        cmocka_unit_test(hello_says_its_math),
         cmocka_unit_test(a_load_names_what_was_wrong),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
