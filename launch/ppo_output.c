@@ -108,7 +108,7 @@ static void say_step(const struct tr_ppo_parts *p, const struct tr_ppo_report *r
                 (long long)r->step, (long long)p->set.steps, m->reward, m->kl, m->kl_coef,
                 r->policy.loss, r->critic.loss, r->policy.entropy, m->length,
                 100 * m->stopped, tr_clock_seconds() - p->step_started, eta,
-                r->policy.mismatch_bits > 0 ? "  MISMATCH" : "");
+                r->policy.mismatch_bits > 0 && !p->set.ask_policy ? "  MISMATCH" : "");
     if (r->policy.skipped + r->critic.skipped > 0)
         tr_log_warn(
             p->watch->log,

@@ -2,7 +2,7 @@
  *
  * Takes  prompts as token ids, with how to sample and when to stop.
  * Gives  for each prompt the ids of its answer and their log-probs under the plain soft-max at
- *        temperature 1, which are the old log-probs of PPO.
+ *        temperature 1, which are the old log-probs of PPO (under exact maths).
  *
  * The data. S prompts of `token` lie end to end: prompt s at start[s] .. start[s+1]-1. Token i of
  * answer s is drawn with the random number at Philox address (i, sample[s], prompt[s], step), so

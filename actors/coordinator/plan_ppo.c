@@ -1,6 +1,7 @@
 /* plan_ppo.c - the course of a PPO run: what begins, what is over, what comes next. */
 #include "actors/coordinator/plan_ppo.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,6 +15,7 @@ enum tr_status tr_plan_ppo_create(const struct tr_ppo_settings *s,
                                   struct tr_plan_ppo **out, struct tr_err *err)
 {
     *out = NULL;
+    assert(!s->ask_policy || s->staleness == 0);
     if (prompts->count < s->samples)
         return tr_err_set(err, TR_BADARG, "%lld prompts, and a step takes %lld",
                           (long long)prompts->count, (long long)s->samples);
@@ -214,6 +216,7 @@ static enum tr_status begin(struct tr_plan_ppo *p, struct tr_core *core, int64_t
     if (st != TR_OK) return st;
     m->number = number;
     m->eval = eval;
+    m->ask_policy = p->set.ask_policy && !eval;
     m->set = p->rewards;
     m->version = p->version[version % 2];
     for (int64_t i = 0; i < m->set.n; i++)
@@ -345,6 +348,7 @@ static enum tr_status commit(struct tr_plan_ppo *p, struct tr_core *core,
     for (int i = 0; i < 2; i++) mean_of(&m->chain[i].sum);
     r.policy = m->chain[0].sum;
     r.critic = m->chain[1].sum;
+    if (m->ask_policy) r.policy.mismatch_bits = m->mismatch_bits;
     if (!same) r.policy.mismatch_bits = -1;
     r.policy_lr = tr_schedule_lr(&p->set.policy_lr, m->number - 1);
     r.critic_lr = tr_schedule_lr(&p->set.critic_lr, m->number - 1);
@@ -438,6 +442,7 @@ static enum tr_status answer(void *self, struct tr_core *core, int64_t tag,
         st = tr_ppo_take_generated(p, core, t, content, err);
         break;
     case PART_REF:
+    case PART_OLD:
     case PART_VALUE:
     case PART_SCORE:
         st = tr_ppo_take_judged(p, t, content, err);

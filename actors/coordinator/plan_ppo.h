@@ -2,7 +2,8 @@
  *
  *   generate ---> logprob (reference) ------.
  *        |-----> score (each reward slot) --+--> rewards, advantages ---> learn (policy)
- *        '-----> value (critic) ------------'                      '----> learn (critic)
+ *        |-----> value (critic) ------------|                      '----> learn (critic)
+ *        '-----> logprob (policy) ----------'  with `ask_policy` alone
  *
  * What it is for. For every step it draws prompts, asks for answers, has each judged as soon as it
  * is there, and when all are in it makes the rewards, advantages and returns and the optimiser
@@ -22,7 +23,8 @@
  *
  * Invariants.
  *   1. Everything is computed from the samples in their order, never in the order of arrival.
- *   2. The rollout's log-probs are the old log-probs.
+ *   2. The rollout's log-probs are the old log-probs; with `ask_policy` the policy's own are, by the
+ *      weights that generated. Nobody learns from an evaluation: there the rollout's stay.
  *   3. From a committed state the plan asks the very units that it would have asked without the
  *      stop in between.
  *   4. A step's samples are all scored by the set that the step began with, by whichever coordinator: a
@@ -64,6 +66,8 @@ struct tr_ppo_settings {
     int64_t samples; /* a step */
     int64_t steps;
     int64_t staleness; /* 0 or 1 */
+    bool
+        ask_policy; /* for the old log-probs, where maths promise no bits; staleness 0 only */
     struct tr_sampling sampling;
     int64_t max_new_tokens;
     int32_t stop[8];
@@ -80,7 +84,9 @@ struct tr_ppo_learnt {
     int64_t steps, skipped;
     double loss, grad_norm, ratio, approx_kl, policy_kl, clip_fraction, entropy,
         value_error;
-    int64_t mismatch_bits; /* of the first optimiser step; -1: nothing to compare */
+    /* Of the first optimiser step; with `ask_policy`, between the rollouts' log-probs and the old ones. -1:
+     * nothing to compare. */
+    int64_t mismatch_bits;
     int64_t tokens, t;
 };
 

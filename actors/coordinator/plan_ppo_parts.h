@@ -9,6 +9,7 @@
 enum part {
     PART_GENERATE,
     PART_REF,
+    PART_OLD,
     PART_VALUE,
     PART_SCORE,
     PART_POLICY,
@@ -23,7 +24,7 @@ struct tag {
 };
 
 enum { PLACES = 4 }; /* steps in the making: two to learn from, two evaluations */
-enum { SEEN_REF = 1 << 0, SEEN_VALUE = 1 << 1, SEEN_SLOT = 1 << 2 /* << slot */ };
+enum { SEEN_REF = 1, SEEN_VALUE = 2, SEEN_OLD = 4, SEEN_SLOT = 8 /* << slot */ };
 enum { WAITING_SWAPS = 8 };
 
 struct chain { /* a learner's optimiser steps of one PPO step */
@@ -33,14 +34,15 @@ struct chain { /* a learner's optimiser steps of one PPO step */
 };
 
 struct making { /* a step in the making */
-    bool used, eval, learning;
+    bool used, eval, learning, ask_policy;
     int64_t number, n;
     struct tr_ppo_sample *sample; /* owns; [n] */
     float *score;                 /* owns; [n, TR_REWARDS_MAX] */
     int *seen;                    /* owns; [n] */
     bool *asked_value;            /* owns; [n] */
     bool asked_values;            /* of all that were generated before it was its turn */
-    int64_t judged, valued; /* samples about which the frozen roles, the critic spoke */
+    int64_t judged, valued;       /* samples about which all others, the critic spoke */
+    int64_t mismatch_bits;        /* between rollouts and policy */
     struct tr_reward_set set;
     int64_t slot_post[TR_REWARDS_MAX];
     double generated_at, judged_at; /* clock of the last answer; 0: none yet */

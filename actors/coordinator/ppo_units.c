@@ -122,6 +122,18 @@ static enum tr_status ask_frozen(struct tr_plan_ppo *p, struct tr_core *core,
     return st;
 }
 
+/* The policy holds the weights that answered until it learns from the answers. */
+static enum tr_status ask_old(struct tr_plan_ppo *p, struct tr_core *core, int64_t place,
+                              int64_t i, struct tr_err *err)
+{
+    const struct making *m = &p->making[place];
+    struct question q = {.kind = TR_UNIT_LOGPROB,
+                         .post = p->post[TR_ROLE_POLICY],
+                         .needs = tr_digests_one(&m->version)};
+    if (!m->ask_policy) return TR_OK;
+    return ask_judge(core, m, &q, (struct tag){PART_OLD, place, i, 0}, err);
+}
+
 /* Values are those of the critic that learns from them: asked once the step before is committed. */
 static enum tr_status ask_value(struct tr_plan_ppo *p, struct tr_core *core,
                                 int64_t place, int64_t i, struct tr_err *err)
@@ -169,6 +181,7 @@ enum tr_status tr_ppo_take_generated(struct tr_plan_ppo *p, struct tr_core *core
     if (st != TR_OK) return st;
     s->stopped = *(const int32_t *)a.stopped.at != 0;
     st = ask_frozen(p, core, t.place, t.i, err);
+    if (st == TR_OK) st = ask_old(p, core, t.place, t.i, err);
     return st == TR_OK ? ask_value(p, core, t.place, t.i, err) : st;
 }
 
@@ -184,7 +197,8 @@ static void weigh(struct making *m, int64_t i)
 
 static void note_seen(struct making *m, int64_t i, int what)
 {
-    int all = SEEN_REF | ((1 << m->set.n) - 1) * SEEN_SLOT;
+    int all =
+        SEEN_REF | (m->ask_policy ? SEEN_OLD : 0) | ((1 << m->set.n) - 1) * SEEN_SLOT;
     bool before = (m->seen[i] & all) == all;
     m->seen[i] |= what;
     if (what == SEEN_VALUE) m->valued++;
@@ -193,34 +207,55 @@ static void note_seen(struct making *m, int64_t i, int what)
     m->judged++;
 }
 
+struct verdict { /* what a judging unit's answer becomes */
+    enum tr_unit_kind kind;
+    float *to;
+    int64_t n;
+    int seen;
+};
+
+static struct verdict verdict_of(struct tr_plan_ppo *p, struct tag t)
+{
+    struct making *m = &p->making[t.place];
+    struct tr_ppo_sample *s = &m->sample[t.i];
+    float *score = &m->score[t.i * TR_REWARDS_MAX + t.slot];
+    int64_t n = s->T - s->from;
+    if (t.part == PART_SCORE)
+        return (struct verdict){TR_UNIT_SCORE, score, 1, SEEN_SLOT << t.slot};
+    if (t.part == PART_VALUE)
+        return (struct verdict){TR_UNIT_VALUE, s->value, n, SEEN_VALUE};
+    if (t.part == PART_OLD)
+        return (struct verdict){TR_UNIT_LOGPROB, s->logp, n, SEEN_OLD};
+    if (p->set.rules.kl == TR_KL_FULL)
+        return (struct verdict){TR_UNIT_DIVERGENCE, s->kl, n, SEEN_REF};
+    return (struct verdict){TR_UNIT_LOGPROB, s->ref, n, SEEN_REF};
+}
+
+/* How many numbers differ to the bit. */
+static int64_t differing(const float *a, const float *b, int64_t n)
+{
+    int64_t k = 0;
+    for (int64_t i = 0; i < n; i++) k += memcmp(&a[i], &b[i], sizeof *a) != 0;
+    return k;
+}
+
 enum tr_status tr_ppo_take_judged(struct tr_plan_ppo *p, struct tag t,
                                   const struct tr_content *content, struct tr_err *err)
 {
     struct making *m = &p->making[t.place];
-    struct tr_ppo_sample *s = &m->sample[t.i];
+    struct verdict v = verdict_of(p, t);
     struct tr_answer_judge a;
-    bool full = p->set.rules.kl == TR_KL_FULL;
-    enum tr_unit_kind kind = t.part == PART_SCORE   ? TR_UNIT_SCORE
-                             : t.part == PART_VALUE ? TR_UNIT_VALUE
-                             : full                 ? TR_UNIT_DIVERGENCE
-                                                    : TR_UNIT_LOGPROB;
-    int64_t unknown = 0, wanted = t.part == PART_SCORE ? 1 : s->T - s->from;
+    int64_t unknown = 0;
     enum tr_status st =
-        tr_content_decode(content, tr_answer_judge_record(kind), &a, &unknown, err);
-    if (st == TR_OK && a.number.count != wanted)
+        tr_content_decode(content, tr_answer_judge_record(v.kind), &a, &unknown, err);
+    if (st == TR_OK && a.number.count != v.n)
         st = tr_err_set(err, TR_BADMSG, "%s: %lld numbers for %lld",
-                        tr_unit_kind_name(kind), (long long)a.number.count,
-                        (long long)wanted);
+                        tr_unit_kind_name(v.kind), (long long)a.number.count,
+                        (long long)v.n);
     if (st != TR_OK) return st;
-    float *to = t.part == PART_SCORE   ? &m->score[t.i * TR_REWARDS_MAX + t.slot]
-                : t.part == PART_VALUE ? s->value
-                : full                 ? s->kl
-                                       : s->ref;
-    memcpy(to, a.number.at, (size_t)wanted * sizeof *to);
-    note_seen(m, t.i,
-              t.part == PART_SCORE   ? SEEN_SLOT << t.slot
-              : t.part == PART_VALUE ? SEEN_VALUE
-                                     : SEEN_REF);
+    if (t.part == PART_OLD) m->mismatch_bits += differing(v.to, a.number.at, v.n);
+    memcpy(v.to, a.number.at, (size_t)v.n * sizeof *v.to);
+    note_seen(m, t.i, v.seen);
     return TR_OK;
 }
 

@@ -331,6 +331,7 @@ static struct tr_ppo_settings settings_of(const struct world *w)
         .samples = 4,
         .steps = w->set.steps,
         .staleness = w->set.staleness,
+        .ask_policy = w->set.ask_policy,
         .sampling = {.temperature = 1, .top_p = 1, .repetition_penalty = 1},
         .max_new_tokens = 5,
         .rules = tr_ppo_defaults,
@@ -604,7 +605,7 @@ static struct end live(const struct settings *set, uint64_t seed, bool story)
 static struct settings draw(uint64_t seed)
 {
     struct luck l = {.key = tr_philox_key(seed, TR_FOR_INIT)};
-    return (struct settings){
+    struct settings set = {
         .staleness = below(&l, 2),
         .steps = 5 + below(&l, 4),
         .swap_at = below(&l, 2) ? 3 + below(&l, 2) : 0,
@@ -614,6 +615,8 @@ static struct settings draw(uint64_t seed)
         .late = below(&l, 2),
         .soon = below(&l, 2),
     };
+    set.ask_policy = set.staleness == 0 && below(&l, 2);
+    return set;
 }
 
 static bool try_seed(uint64_t seed, bool story, unsigned long long *asked_twice)

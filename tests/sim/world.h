@@ -63,6 +63,7 @@ struct snapshot {
 struct settings {
     int64_t staleness, steps, swap_at, rollouts, references, rewards, late;
     bool soon; /* the swap names no step: it is asked for two steps before swap_at */
+    bool ask_policy; /* old log-probs are the policy's */
     bool calm;
 };
 
