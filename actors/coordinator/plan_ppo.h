@@ -66,8 +66,7 @@ struct tr_ppo_settings {
     int64_t samples; /* a step */
     int64_t steps;
     int64_t staleness; /* 0 or 1 */
-    bool
-        ask_policy; /* for the old log-probs, where maths promise no bits; staleness 0 only */
+    bool ask_policy;   /* for old log-probs: maths promise no bits. Staleness 0 only */
     struct tr_sampling sampling;
     int64_t max_new_tokens;
     int32_t stop[8];

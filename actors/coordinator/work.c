@@ -104,7 +104,10 @@ enum tr_status tr_core_put_work(struct tr_core *c, struct work *k, struct tr_err
     }
     enter(c, k);
     c->post[k->post].saves += k->unit.kind == TR_UNIT_SAVE;
-    append(&c->post[k->post].waiting, k);
+    if (k->replay) /* what waits may need what the learner has to be taught first */
+        put_first(&c->post[k->post].waiting, k);
+    else
+        append(&c->post[k->post].waiting, k);
     return TR_OK;
 }
 

@@ -428,12 +428,43 @@ static void one_unit_asks_for_equal_weights(void **state)
     close_firm(&f);
 }
 
+/* Whoever falls in the midst of judging step 2, the end is the same. A learner that has to be taught again is
+ * taught before it judges, however much waits for it; a coordinator asks nothing that was kept. */
+static void whoever_falls_the_end_is_the_same(void **state)
+{
+    (void)state;
+    static const struct {
+        int role;
+        bool ask_policy;
+    } row[] = {{TR_ROLE_POLICY, true},
+               {TR_ROLE_CRITIC, true},
+               {TR_ROLE_CRITIC, false},
+               {TR_ROLES, true}};
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        struct firm calm, f;
+        int64_t at = SAMPLES * (row[i].ask_policy ? 2 : 1) + 7;
+        open_firm(&calm, (struct way){.ask_policy = row[i].ask_policy,
+                                      .reference = "reference"});
+        live(&calm);
+        open_firm(&f, (struct way){row[i].ask_policy, "reference", row[i].role, at});
+        live(&f);
+        assert_string_equal(f.kept.state, calm.kept.state);
+        assert_memory_equal(f.reported, calm.reported, sizeof f.reported);
+        int64_t again = f.judged - calm.judged;
+        if (again < 0 || again > 4)
+            fail_msg("row %zu: %lld asked again", i, (long long)again);
+        close_firm(&calm);
+        close_firm(&f);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(old_log_probs_are_the_rollouts),
         cmocka_unit_test(old_log_probs_are_the_policys),
         cmocka_unit_test(one_unit_asks_for_equal_weights),
+        cmocka_unit_test(whoever_falls_the_end_is_the_same),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
