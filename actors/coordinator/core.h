@@ -18,8 +18,8 @@
  * A slow worker. Asking twice is harmless, so where nothing waits at a post and somebody there has nothing in hand, the
  * unit that has been out longest goes to him too: once it has been out for three times the median of the post's
  * last answers and for five seconds, one unit of a post at a time and each once. Whoever answers first has answered it.
- * Never what a learner learns, of which there is one; never what a process answers that says no `math`: an outside
- * reward may cost money and may have another opinion the next time.
+ * Never what a learner learns, of which there is one; never what a process answers that says no `math: exact`: OpenBLAS may
+ * round otherwise the next time, and an outside reward may cost money and have another opinion.
  *
  * Learners (chain.c). A learner's units form a chain: each needs the lineage that the one before it
  * made. One that joins with an older lineage is taught the kept units once more, and their

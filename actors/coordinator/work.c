@@ -277,10 +277,11 @@ static double patience(const struct post *p)
     return factor * pace[n / 2] > least ? factor * pace[n / 2] : least;
 }
 
-/* Its answers are pure, as far as anybody can say: it computes with a model as all of us do. */
+/* Its answers are pure, as far as anybody can say: it computes with a model as all of us do, to the bit. */
 static bool is_pure(const struct worker *w)
 {
-    return w->hello.math[0] && !tr_core_is_learner((enum tr_role)w->hello.role);
+    return strcmp(w->hello.math, "exact") == 0 &&
+           !tr_core_is_learner((enum tr_role)w->hello.role);
 }
 
 /* The post's unit that has been out longest; NULL while one of it is out twice. */

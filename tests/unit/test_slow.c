@@ -69,6 +69,7 @@ static const struct {
     {"five seconds at least", "exact", "exact", 3, 0.5, 5},
     {"three times the median", "exact", "exact", 5, 4, 12},
     {"too little is known of the pace", "exact", "exact", 2, 0.5, 0},
+    {"OpenBLAS may answer otherwise", "openblas 0 Zen", "openblas 0 Zen", 5, 0.5, 0},
     {"the slow one is no model", "", "exact", 5, 0.5, 0},
     {"the idle one is no model", "exact", "", 5, 0.5, 0},
 };
