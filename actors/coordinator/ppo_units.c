@@ -235,7 +235,12 @@ static struct verdict verdict_of(struct tr_plan_ppo *p, struct tag t)
 static int64_t differing(const float *a, const float *b, int64_t n)
 {
     int64_t k = 0;
-    for (int64_t i = 0; i < n; i++) k += memcmp(&a[i], &b[i], sizeof *a) != 0;
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t x, y;
+        memcpy(&x, &a[i], sizeof x);
+        memcpy(&y, &b[i], sizeof y);
+        k += x != y;
+    }
     return k;
 }
 
