@@ -425,8 +425,21 @@ static enum tr_status turn(void *self, struct tr_core *core, struct tr_err *err)
 
 static void note_time(struct making *m, enum part part, double now)
 {
-    if (part == PART_GENERATE) m->generated_at = now;
-    if (part == PART_REF || part == PART_VALUE || part == PART_SCORE) m->judged_at = now;
+    switch (part) {
+    case PART_GENERATE:
+        m->generated_at = now;
+        break;
+    case PART_REF:
+    case PART_OLD:
+    case PART_VALUE:
+    case PART_SCORE:
+        m->judged_at = now;
+        break;
+    case PART_POLICY:
+    case PART_CRITIC:
+    case PART_SAVE:
+        break;
+    }
 }
 
 static enum tr_status answer(void *self, struct tr_core *core, int64_t tag,
@@ -436,7 +449,7 @@ static enum tr_status answer(void *self, struct tr_core *core, int64_t tag,
     struct tag t = tr_ppo_untag(tag);
     enum tr_status st = TR_OK;
     if (t.part != PART_SAVE && !p->making[t.place].used) return TR_OK; /* given up */
-    if (t.part != PART_SAVE) note_time(&p->making[t.place], t.part, tr_core_now(core));
+    note_time(&p->making[t.place], t.part, tr_core_now(core));
     switch (t.part) {
     case PART_GENERATE:
         st = tr_ppo_take_generated(p, core, t, content, err);
