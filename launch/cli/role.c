@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "actors/checkpoint.h"
@@ -293,6 +294,9 @@ int tr_cli_role(int argc, char **argv)
     char name[64];
     enum tr_status st = parse(argc, argv, &w, &err);
     w.stop_fd = tr_start_stop_fd();
+    if (st == TR_OK)
+        prctl(PR_SET_NAME,
+              w.name ? w.name : w.word); /* for top and ps; its threads too */
     if (st == TR_OK) st = take_cpus(&w, &err);
     if (st == TR_OK)
         st = tr_start_exec(
