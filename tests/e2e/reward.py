@@ -2,6 +2,7 @@
 """reward.py ADDRESS NAME [TOKEN] - a reward in another language, from docs/protocol.md alone.
 
 Scores an answer by the share of TOKEN in it, or, without one, by its length: -tokens / 100.
+HANG=S in the environment: it sits still for S seconds over its first unit.
 """
 import hashlib, os, struct, sys, time
 import msgpack, zmq
@@ -11,6 +12,7 @@ digest = hashlib.sha256((name if token is None else f"{name} {token}").encode())
 socket = zmq.Context().socket(zmq.DEALER)
 socket.setsockopt(zmq.LINGER, 2000)
 socket.connect(address)
+hang = float(os.environ.get("HANG", 0))
 born, said, heard = time.time_ns(), 0.0, time.monotonic()
 
 
@@ -56,6 +58,8 @@ while time.monotonic() < heard + 60:
     elif message["say"] == "who":
         joined = False
     elif message["say"] == "unit" and message["content"]["kind"] == "score":
+        time.sleep(hang)
+        hang = 0
         answer(body["id"], message["content"], frames)
     elif message["say"] == "unit":
         say("fail", id=body["id"], code=5, text="not a score", retryable=False)
