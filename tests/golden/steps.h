@@ -40,10 +40,10 @@ void tr_steps_compare_part(struct tr_golden *g, const char *name,
                            const struct tr_steps_want *want);
 
 /* Checksums {tensor: {sum, abs, l2}} against flat: differences relative to abs, abs and l2. */
-void tr_steps_checksums(struct tr_golden *g, const char *name, const struct tr_learner *l,
+void tr_steps_checksums(struct tr_golden *g, const char *name, struct tr_learner *l,
                         const float *flat, json_t *sums, double tolerance);
-void tr_steps_checksums_part(struct tr_golden *g, const char *name,
-                             const struct tr_learner *l, const float *flat,
-                             const char *prefix, json_t *sums, double tolerance);
+void tr_steps_checksums_part(struct tr_golden *g, const char *name, struct tr_learner *l,
+                             const float *flat, const char *prefix, json_t *sums,
+                             double tolerance);
 
 #endif
