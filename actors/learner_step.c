@@ -60,13 +60,21 @@ static enum tr_status check_sequences(const struct tr_learner *l,
     return TR_OK;
 }
 
-static enum tr_status check_groups(const struct tr_sequences *q, struct tr_err *err)
+/* Sequences that are learnt from together. */
+static int64_t unit_of(const struct tr_learn_task *task)
+{
+    return task->objective == TR_LEARN_PAIRS ? 2 : 1;
+}
+
+static enum tr_status check_groups(const struct tr_sequences *q, int64_t unit,
+                                   struct tr_err *err)
 {
     bool good = q->groups <= q->S;
     if (!q->groups) return TR_OK;
     good = good && q->group_start[0] == 0 && q->group_start[q->groups] == q->S;
     for (int64_t g = 0; good && g < q->groups; g++)
-        good = q->group_start[g] < q->group_start[g + 1] && q->group_divisor[g] > 0;
+        good = q->group_start[g] < q->group_start[g + 1] && q->group_divisor[g] > 0 &&
+               q->group_start[g] % unit == 0;
     return good ? TR_OK : tr_err_set(err, TR_BADARG, "task: groups do not add up");
 }
 
@@ -86,7 +94,7 @@ static enum tr_status cut(struct step *s, int64_t end, struct tr_err *err)
 {
     const struct tr_learner *l = s->l;
     const struct tr_sequences *q = &s->task->seq;
-    int64_t unit = s->task->objective == TR_LEARN_PAIRS ? 2 : 1;
+    int64_t unit = unit_of(s->task);
     s->base = q->start[s->s0];
     s->s1 = s->s0;
     while (s->s1 < end && s->s1 + unit - s->s0 <= l->max_sequences &&
@@ -171,8 +179,9 @@ static void enter_group(struct step *s, int64_t group)
 
 static void leave_group(struct step *s)
 {
-    if (!s->mute) s->group_loss += (s->ppo.loss + s->kto.loss) / s->divisor;
-    s->ppo.loss = s->kto.loss = 0; /* one of them is */
+    if (!s->mute)
+        s->group_loss += (s->ppo.loss + s->kto.loss + s->pairs.loss) / s->divisor;
+    s->ppo.loss = s->kto.loss = s->pairs.loss = 0; /* two of them are */
 }
 
 /* Tokens come in order: makes the group of token `at` the one in hand. */
@@ -235,9 +244,11 @@ static void pairs_loss(struct step *s)
     for (int64_t i = 0; i < s->batch.S; i++)
         l->row[i] = s->task->seq.read_at[s->s0 + i] - s->base;
     tr_value_forward(l->ex, l->weights, s->hidden, l->row, s->batch.S, l->value);
-    for (int64_t i = 0; i < s->batch.S; i += 2)
-        tr_pair_add(&s->pairs, l->value[i], l->value[i + 1], s->task->divisor,
-                    &l->dvalue[i], &l->dvalue[i + 1]);
+    for (int64_t i = 0; i < s->batch.S; i += 2) {
+        reach(s, s->task->seq.start[s->s0 + i]);
+        tr_pair_add(&s->pairs, l->value[i], l->value[i + 1], s->divisor, &l->dvalue[i],
+                    &l->dvalue[i + 1]);
+    }
     tr_value_backward(l->ex, l->weights, s->hidden, l->row, s->batch.S, l->dvalue,
                       l->dhidden, l->grad);
 }
@@ -381,9 +392,8 @@ static void fill_kto(const struct step *s, struct tr_learn_result *r)
 static void fill_result(const struct step *s, struct tr_learn_result *r)
 {
     const struct tr_ppo_sums *p = &s->ppo;
-    double sum = s->nll + s->pairs.loss; /* two of the three are 0 */
     *r = (struct tr_learn_result){
-        .loss = sum / s->task->divisor + s->group_loss,
+        .loss = s->nll / s->task->divisor + s->group_loss, /* one of them is 0 */
         .grad_norm = grad_norm(s->l, s->task),
         .tokens = s->task->seq.T,
         .targets = s->targets + s->pairs.pairs,
@@ -439,7 +449,7 @@ enum tr_status tr_learner_gradient(struct tr_learner *l, const struct tr_learn_t
     const struct tr_param *embed = tr_params_outer(l->params)->embed;
     struct step s = {.l = l, .task = task};
     enum tr_status st = check_sequences(l, task, err);
-    if (st == TR_OK) st = check_groups(&task->seq, err);
+    if (st == TR_OK) st = check_groups(&task->seq, unit_of(task), err);
     if (st == TR_OK) st = check_engine(l, task->objective, err);
     if (st != TR_OK) return st;
     memset(l->grad, 0, (size_t)tr_params_total(l->params) * sizeof *l->grad);

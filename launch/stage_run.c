@@ -1,5 +1,6 @@
 #include "launch/stage_run.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "core/base/clock.h"
@@ -66,6 +67,14 @@ static bool due(int64_t step, int64_t each)
     return each > 0 && step % each == 0;
 }
 
+/* The peer has no norm to tell where nothing is clipped. */
+static double told_norm(const struct tr_stage_parts *p, const struct tr_learn_task *task,
+                        const struct tr_learn_result *result)
+{
+    bool none = p->o->compat && !(task->update.max_grad_norm > 0);
+    return none ? (double)NAN : result->grad_norm;
+}
+
 static enum tr_status log_entry(struct tr_stage_parts *p,
                                 const struct tr_learn_task *task,
                                 const struct tr_learn_result *result, struct tr_err *err)
@@ -76,7 +85,7 @@ static enum tr_status log_entry(struct tr_stage_parts *p,
         .total = tr_stage_steps(p->plan)->total,
         .has_loss = true,
         .loss = p->window_steps ? p->window_loss / (double)p->window_steps : result->loss,
-        .grad_norm = result->grad_norm,
+        .grad_norm = told_norm(p, task, result),
         .lr = task->update.lr,
         .epoch = tr_stage_epoch(p->plan),
         .elapsed = elapsed(p),

@@ -112,9 +112,7 @@ static enum tr_status check_groups(const struct tr_ask_learn *a, struct tr_err *
 {
     const int64_t *divisor = a->group_divisor.at;
     int64_t S = a->start.count - 1, groups = a->group_divisor.count;
-    bool may = a->objective == TR_LEARN_POLICY || a->objective == TR_LEARN_VALUE ||
-               a->objective == TR_LEARN_KTO;
-    if (groups > 0 && !may)
+    if (groups > 0 && a->objective == TR_LEARN_TOKENS)
         return tr_err_set(err, TR_BADMSG, "learn.group_divisor: not for this objective");
     enum tr_status st =
         check_length("group_start", &a->group_start, groups > 0, groups + 1, err);

@@ -32,7 +32,7 @@ struct tr_ask_learn {
     struct tr_array reference;               /* f64 [S]; kto */
     struct tr_array desirable;               /* u8 [S]; kto */
     struct tr_array z0;                      /* f64 [groups], at least one; kto */
-    struct tr_array group_start;   /* i64 [groups + 1]; policy, value and kto, or none */
+    struct tr_array group_start;   /* i64 [groups + 1]; or none, as for tokens */
     struct tr_array group_divisor; /* i64 [groups] */
 };
 

@@ -34,8 +34,10 @@ static enum tr_status make_room(struct tr_stage_plan *p, struct tr_err *err)
     p->read_at = calloc((size_t)step * 2, sizeof *p->read_at);
     p->token = calloc(tokens + 1, sizeof *p->token);
     p->label = calloc(tokens + 1, sizeof *p->label);
+    p->group_start = calloc((size_t)step + 1, sizeof *p->group_start);
+    p->group_divisor = calloc((size_t)step, sizeof *p->group_divisor);
     if (!p->order[0] || !p->order[1] || !p->start || !p->read_at || !p->token ||
-        !p->label)
+        !p->label || !p->group_start || !p->group_divisor)
         return tr_err_set(err, TR_NOMEM, "a step of %lld samples of up to %lld tokens",
                           (long long)step, (long long)p->longest);
     return p->o.stage == TR_KTO ? tr_stage_judged_init(p, step, err) : TR_OK;
@@ -75,6 +77,8 @@ void tr_stage_destroy(struct tr_stage_plan *p)
     free(p->read_at);
     free(p->token);
     free(p->label);
+    free(p->group_start);
+    free(p->group_divisor);
     tr_stage_judged_fini(&p->judged);
     free(p);
 }
@@ -156,6 +160,27 @@ static double divisor_of(const struct tr_stage_plan *p, const struct tr_sequence
     return n > 0 ? (double)n : 1;
 }
 
+void tr_stage_group(struct tr_stage_plan *p, int64_t n, int64_t unit,
+                    struct tr_learn_task *task)
+{
+    int64_t size = p->o.plan.batch, groups = (n + size - 1) / size;
+    for (int64_t g = 0; g < groups; g++) {
+        int64_t end = (g + 1) * size < n ? (g + 1) * size : n;
+        p->group_start[g + 1] = end * unit;
+        p->group_divisor[g] = (end - g * size) * p->o.plan.accumulation;
+    }
+    task->seq.groups = groups;
+    task->seq.group_start = p->group_start;
+    task->seq.group_divisor = p->group_divisor;
+}
+
+/* Is this a step whose mean is not the peer's? */
+static bool is_odd(const struct tr_stage_plan *p, int64_t examples)
+{
+    return p->o.compat && p->o.stage == TR_RM &&
+           examples < p->o.plan.batch * p->o.plan.accumulation;
+}
+
 bool tr_stage_next(struct tr_stage_plan *p, struct tr_learn_task *task)
 {
     if (p->progress.step >= p->o.plan.total) return false;
@@ -178,6 +203,7 @@ bool tr_stage_next(struct tr_stage_plan *p, struct tr_learn_task *task)
         .update = p->o.update,
     };
     task->divisor = divisor_of(p, &task->seq);
+    if (is_odd(p, at.count)) tr_stage_group(p, at.count, 2, task);
     if (p->o.stage == TR_KTO) tr_stage_judged_fill(p, at, task);
     task->update.lr = tr_schedule_lr(&p->o.schedule, p->progress.step);
     return true;

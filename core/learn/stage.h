@@ -12,6 +12,9 @@
  * where only template text follows it (quirk 6; PPO reads there too). An answer that was cut
  * off is read at its last token. `compat` reads at the sequence's last token, as the peer does.
  *
+ * An epoch's last step may have fewer examples than others; its loss is still a mean over all it has.
+ * `compat` divides the mean of each micro-batch by the accumulation there, too, as the peer does.
+ *
  * A step without any target divides by 1: its loss and gradient are 0, where the peer's are 0/0.
  *
  * KTO. A task needs to know what models think of texts, so a run of KTO also yields texts to be judged

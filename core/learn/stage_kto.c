@@ -36,14 +36,11 @@ enum tr_status tr_stage_judged_init(struct tr_stage_plan *p, int64_t step,
     j->reference = calloc(n, sizeof *j->reference);
     j->z0 = calloc(n, sizeof *j->z0);
     j->desirable = calloc(n, sizeof *j->desirable);
-    j->group_start = calloc(n + 1, sizeof *j->group_start);
-    j->group_divisor = calloc(n, sizeof *j->group_divisor);
     j->start = calloc(2 * n + 1, sizeof *j->start);
     j->from = calloc(2 * n, sizeof *j->from);
     j->token = calloc(n * (size_t)widest + 1, sizeof *j->token);
     if (!j->target || !j->twin || !j->policy || !j->reference || !j->z0 ||
-        !j->desirable || !j->group_start || !j->group_divisor || !j->start || !j->from ||
-        !j->token)
+        !j->desirable || !j->start || !j->from || !j->token)
         return tr_err_set(err, TR_NOMEM, "answers for %lld examples, %lld a step",
                           (long long)N, (long long)step);
     for (int64_t i = 0; i < N; i++) {
@@ -62,8 +59,6 @@ void tr_stage_judged_fini(struct tr_stage_judged *j)
     free(j->reference);
     free(j->z0);
     free(j->desirable);
-    free(j->group_start);
-    free(j->group_divisor);
     free(j->start);
     free(j->from);
     free(j->token);
@@ -189,19 +184,14 @@ static void fill_groups(struct tr_stage_plan *p, int64_t n, const double *twin,
                         struct tr_learn_task *task)
 {
     struct tr_stage_judged *j = &p->judged;
-    int64_t size = p->o.compat ? p->o.plan.batch : n;
-    int64_t groups = (n + size - 1) / size;
+    if (p->o.compat) tr_stage_group(p, n, 1, task);
+    int64_t groups = p->o.compat ? task->seq.groups : 1;
     for (int64_t g = 0; g < groups; g++) {
-        int64_t first = g * size, end = first + size < n ? first + size : n;
+        int64_t first = p->o.compat ? p->group_start[g] : 0;
+        int64_t end = p->o.compat ? p->group_start[g + 1] : n;
         j->z0[g] = tr_kto_z0(j->policy + first, twin + first, end - first);
-        j->group_divisor[g] = (end - first) * groups;
-        j->group_start[g + 1] = end;
     }
     task->seq.z0 = j->z0;
-    if (!p->o.compat) return;
-    task->seq.groups = groups;
-    task->seq.group_start = j->group_start;
-    task->seq.group_divisor = j->group_divisor;
 }
 
 void tr_stage_judged_fill(struct tr_stage_plan *p, struct tr_plan_step at,

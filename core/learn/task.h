@@ -20,7 +20,7 @@
  *            group). The learner has the policy's sum only after its forward pass, so the step looks at
  *            the log-probs of a micro-batch before it learns from them
  *
- * Policy, value and kto may have groups: neighbouring sequences with a divisor of their own, for a mean
+ * All but tokens may have groups: neighbouring sequences with a divisor of their own, for a mean
  * of means (group g is sequences group_start[g] .. group_start[g+1]-1). A group whose mean ratio
  * exceeds ratio_threshold adds neither loss nor gradient to the policy's. Groups are part of
  * what is asked; how many sequences go through the model at a time still is not.
@@ -65,9 +65,9 @@ struct tr_sequences {
     const double *reference;               /* [S]; kto only, as the next two */
     const uint8_t *desirable;              /* [S]: 1 or 0 */
     const double *z0;                      /* [groups], or one without groups */
-    int64_t groups;               /* policy, value and kto; 0: all is divided alike */
-    const int64_t *group_start;   /* [groups + 1] */
-    const int64_t *group_divisor; /* [groups] */
+    int64_t groups;                        /* not for tokens; 0: all is divided alike */
+    const int64_t *group_start;            /* [groups + 1] */
+    const int64_t *group_divisor;          /* [groups] */
 };
 
 struct tr_learn_task {

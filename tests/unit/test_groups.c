@@ -12,12 +12,12 @@
 #include "tests/unit/learning.h"
 #include "tests/unit/tiny.h"
 
-enum { SEQUENCES = 8, GROUPS = 3, OBJECTIVES = 3 };
+enum { SEQUENCES = 8, GROUPS = 3, OBJECTIVES = 4 };
 
-static const int64_t group_start[GROUPS + 1] = {0, 3, 4, 8};
+static const int64_t group_start[GROUPS + 1] = {0, 2, 4, 8};
 static const struct learning_way whole = {"whole", NULL, 1, 600, SEQUENCES, false};
 static const enum tr_objective objectives[OBJECTIVES] = {TR_LEARN_POLICY, TR_LEARN_VALUE,
-                                                         TR_LEARN_KTO};
+                                                         TR_LEARN_KTO, TR_LEARN_PAIRS};
 
 static int64_t labels_of(const struct learning *x, int64_t s0, int64_t s1)
 {
@@ -35,14 +35,16 @@ static void open_groups(struct learning *x, enum tr_objective objective,
     learning_open(x, objective, a->V, SEQUENCES, 31);
     for (int64_t g = 0; g < GROUPS; g++) {
         int64_t s0 = group_start[g], s1 = group_start[g + 1];
-        divisor[g] =
-            GROUPS * (objective == TR_LEARN_KTO ? s1 - s0 : labels_of(x, s0, s1));
+        int64_t n = labels_of(x, s0, s1);
+        if (objective == TR_LEARN_KTO) n = s1 - s0;
+        if (objective == TR_LEARN_PAIRS) n = (s1 - s0) / 2;
+        divisor[g] = GROUPS * n;
     }
     x->task.seq.groups = GROUPS;
     x->task.seq.group_start = group_start;
     x->task.seq.group_divisor = divisor;
     x->task.ratio_threshold = objective == TR_LEARN_POLICY ? 10 : 0;
-    for (int64_t i = x->start[3]; far && i < x->start[4]; i++) x->old_logp[i] -= 5;
+    for (int64_t i = x->start[2]; far && i < x->start[4]; i++) x->old_logp[i] -= 5;
 }
 
 static float *gradient(const struct learning_way *way, const struct tr_arch *a,
@@ -135,7 +137,7 @@ static void a_far_group_teaches_nothing(void **state)
     float *got = gradient(&whole, a, &x, &muted, &bytes);
     x.task.ratio_threshold = 0;
     float *all = gradient(&whole, a, &x, &full, &bytes);
-    for (int64_t i = x.start[3]; i < x.start[4]; i++) x.advantage[i] = 0;
+    for (int64_t i = x.start[2]; i < x.start[4]; i++) x.advantage[i] = 0;
     float *want = gradient(&whole, a, &x, &zero, &bytes);
     for (size_t i = 0; i < bytes / sizeof *got; i++) {
         assert_true(got[i] == want[i]);
@@ -195,6 +197,34 @@ static void groups_of_kto_are_steps_of_their_own(void **state)
     learning_close(&x);
 }
 
+/* pairs: each group divides its own, so a lone pair weighs as much as three. */
+static void groups_of_pairs_are_means_of_their_own(void **state)
+{
+    (void)state;
+    static const int64_t start[3] = {0, 2, SEQUENCES}, divisor[2] = {2, 6};
+    const struct tr_arch *a = &tiny_archs[0].arch;
+    struct learning x;
+    struct tr_learn_result all, both, first;
+    size_t bytes = 0;
+    learning_open(&x, TR_LEARN_PAIRS, a->V, SEQUENCES, 31);
+    free(gradient(&whole, a, &x, &all, &bytes));
+    struct learning lone = x;
+    lone.task.seq.S = 2;
+    lone.task.seq.T = x.start[2];
+    lone.task.divisor = 1;
+    free(gradient(&whole, a, &lone, &first, &bytes));
+    x.task.seq.groups = 2;
+    x.task.seq.group_start = start;
+    x.task.seq.group_divisor = divisor;
+    free(gradient(&whole, a, &x, &both, &bytes));
+    double want = first.loss / 2 + (all.loss * 4 - first.loss) / 6;
+    if (!(fabs(both.loss - want) < 1e-12 * want))
+        fail_msg("%a, want %a", both.loss, want);
+    assert_true(fabs(both.loss - all.loss) > 1e-3);
+    assert_true(both.accuracy == all.accuracy && both.targets == all.targets);
+    learning_close(&x);
+}
+
 static void malformed_groups_are_refused(void **state)
 {
     (void)state;
@@ -222,6 +252,13 @@ static void malformed_groups_are_refused(void **state)
             fail_msg("%s", rows[i].name);
     }
     learning_close(&x);
+    static const int64_t odd[3] = {0, 3, 8}, ones[2] = {1, 1}; /* a pair in two groups */
+    learning_open(&x, TR_LEARN_PAIRS, a->V, SEQUENCES, 31);
+    x.task.seq.groups = 2;
+    x.task.seq.group_start = odd;
+    x.task.seq.group_divisor = ones;
+    assert_int_equal(tr_learner_gradient(l, &x.task, &r, NULL, NULL), TR_BADARG);
+    learning_close(&x);
     tr_learner_close(l);
     tr_exec_fini(&ex);
 }
@@ -233,6 +270,7 @@ int main(void)
         cmocka_unit_test(one_group_is_none),
         cmocka_unit_test(a_far_group_teaches_nothing),
         cmocka_unit_test(groups_of_kto_are_steps_of_their_own),
+        cmocka_unit_test(groups_of_pairs_are_means_of_their_own),
         cmocka_unit_test(malformed_groups_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -157,6 +157,46 @@ static void tasks_are_made_of_what_was_told(void **state)
     }
 }
 
+/* Seven examples in micro-batches of 2, three to a step: the second step has one example. */
+static void a_short_step_is_divided_as_the_peer_does(void **state)
+{
+    (void)state;
+    static const enum tr_stage stage[2] = {TR_KTO, TR_RM};
+    for (int k = 0; k < 4; k++) {
+        bool compat = k % 2, pairs = k / 2;
+        struct tr_stage_options o = {
+            .stage = stage[k / 2],
+            .plan = {.batch = 2, .accumulation = 3, .epochs = 1},
+            .kto = {0.1, 1, 1, 0},
+            .stop = -1,
+            .compat = compat,
+        };
+        struct tr_examples *e = make_examples();
+        struct tr_stage_plan *p = NULL;
+        struct tr_learn_task task;
+        assert_int_equal(tr_schedule_named("constant", &o.schedule, NULL), TR_OK);
+        assert_int_equal(tr_stage_create(&o, e, &p, NULL), TR_OK);
+        for (int64_t s = 0; s < 2; s++) {
+            int64_t n = s ? 1 : 6;
+            if (!pairs) answer(p, TR_STAGE_REFERENCE, s, 0, n);
+            if (!pairs) answer(p, TR_STAGE_POLICY, s, 0, n);
+            assert_true(tr_stage_next(p, &task));
+            assert_int_equal(task.seq.S, pairs ? 2 * n : n);
+            assert_true(task.divisor == (double)n);
+            bool grouped = compat && (!pairs || s == 1);
+            assert_int_equal(task.seq.groups, grouped ? (n + 1) / 2 : 0);
+            for (int64_t g = 0; g < task.seq.groups; g++) {
+                int64_t size = task.seq.group_start[g + 1] - task.seq.group_start[g];
+                assert_int_equal(size, (s ? 1 : 2) * (pairs ? 2 : 1));
+                assert_int_equal(task.seq.group_divisor[g], (s ? 1 : 2) * 3);
+            }
+            take(p);
+        }
+        tr_stage_destroy(p);
+        tr_examples_destroy(e);
+    }
+}
+
 /* Invariant 1: far ahead, backwards, one by one, twice. */
 static void the_order_of_answers_is_nothing(void **state)
 {
@@ -250,6 +290,7 @@ static void micro_batches_hold_what_is_asked(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_short_step_is_divided_as_the_peer_does),
         cmocka_unit_test(tasks_are_made_of_what_was_told),
         cmocka_unit_test(the_order_of_answers_is_nothing),
         cmocka_unit_test(the_policy_s_answers_are_forgotten),
