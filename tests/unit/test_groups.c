@@ -86,6 +86,8 @@ static void ways_of_computing_change_no_bit(void **state)
             open_groups(&x, objectives[o], a, divisor, far);
             float *grad = gradient(&whole, a, &x, &want, &bytes);
             for (size_t w = 0; w < sizeof ways / sizeof *ways; w++) {
+                if (objectives[o] == TR_LEARN_PAIRS && ways[w].max_sequences < 2)
+                    continue; /* a pair is not cut */
                 float *other = gradient(&ways[w], a, &x, &got, &bytes);
                 if (memcmp(grad, other, bytes) != 0 || want.loss != got.loss ||
                     want.ratio != got.ratio || want.entropy != got.entropy)
