@@ -49,7 +49,8 @@ static int64_t asked_twice(const struct scene *s)
 static void run_until(struct scene *s, int each, double pace, double now)
 {
     bool answered = false;
-    for (double t = 0; t <= now && asked_twice(s) == 0; t += 0.5) {
+    for (int half = 0; half <= (int)(2 * now) && asked_twice(s) == 0; half++) {
+        const double t = 0.5 * half;
         s->now = t;
         for (int i = 0; i < s->hands[SLOW]; i++) sign(s, SLOW, &s->in_hand[SLOW][i]);
         if (!answered && t >= pace) {
@@ -102,7 +103,7 @@ static void open_moved(struct scene *s, int slow_units)
     assert_int_equal(s->hands[SLOW], slow_units);
     s->now = 0.1;
     answer_all(s, IDLE);
-    for (double t = 1; t < 6; t++) {
+    for (int t = 1; t < 6; t++) {
         struct tr_message m = {.say = TR_SAY_PROGRESS};
         s->now = t;
         for (int i = 0; i < slow_units; i++)
@@ -124,7 +125,7 @@ static void one_unit_of_a_post_at_a_time(void **state)
     join(&s, SLOW, 2, "exact");
     for (int peer = 1; peer < 3; peer++) join(&s, peer, 8, "exact");
     for (int peer = 1; peer < 3; peer++) answer_all(&s, peer);
-    for (double t = 1; t < 20; t++) {
+    for (int t = 1; t < 20; t++) {
         s.now = t;
         for (int peer = 0; peer < 3; peer++) {
             struct tr_message m = {.say = TR_SAY_PROGRESS};
