@@ -208,22 +208,33 @@ static void groups_of_pairs_are_means_of_their_own(void **state)
     struct learning x;
     struct tr_learn_result all, both, first;
     size_t bytes = 0;
+    double worst = 0, top = 0;
     learning_open(&x, TR_LEARN_PAIRS, a->V, SEQUENCES, 31);
-    free(gradient(&whole, a, &x, &all, &bytes));
+    float *g_all = gradient(&whole, a, &x, &all, &bytes);
     struct learning lone = x;
     lone.task.seq.S = 2;
     lone.task.seq.T = x.start[2];
     lone.task.divisor = 1;
-    free(gradient(&whole, a, &lone, &first, &bytes));
+    float *g_first = gradient(&whole, a, &lone, &first, &bytes);
     x.task.seq.groups = 2;
     x.task.seq.group_start = start;
     x.task.seq.group_divisor = divisor;
-    free(gradient(&whole, a, &x, &both, &bytes));
+    float *g_both = gradient(&whole, a, &x, &both, &bytes);
     double want = first.loss / 2 + (all.loss * 4 - first.loss) / 6;
     if (!(fabs(both.loss - want) < 1e-12 * want))
         fail_msg("%a, want %a", both.loss, want);
     assert_true(fabs(both.loss - all.loss) > 1e-3);
     assert_true(both.accuracy == all.accuracy && both.targets == all.targets);
+    for (size_t i = 0; i < bytes / sizeof *g_all; i++) {
+        double one = (double)g_first[i];
+        double due = one / 2 + (4 * (double)g_all[i] - one) / 6;
+        worst = fmax(worst, fabs((double)g_both[i] - due));
+        top = fmax(top, fabs(due));
+    }
+    assert_true(top > 0 && worst < 1e-5 * top);
+    free(g_all);
+    free(g_first);
+    free(g_both);
     learning_close(&x);
 }
 
