@@ -122,6 +122,15 @@ static enum tr_status read_kind(const json_t *value, const char *where,
     return st == TR_OK ? check_parameters(value, where, w->kind, err) : st;
 }
 
+/* A reward's name is said on the wire, and is part of the name of a log. */
+static bool is_file_name(const char *name)
+{
+    for (const unsigned char *p = (const unsigned char *)name; *p; p++)
+        if (*p < 0x20 || *p == 0x7f || *p == '/' || (*p == 0xc2 && p[1] < 0xa0))
+            return false;
+    return true;
+}
+
 enum tr_status tr_reward_read(json_t *value, const char *where,
                               struct tr_reward_wish *out, struct tr_err *err)
 {
@@ -138,6 +147,9 @@ enum tr_status tr_reward_read(json_t *value, const char *where,
     if (st == TR_OK) st = read_common(value, where, &out->role, err);
     if (st == TR_OK) st = tr_json_real_or(value, "weight", where, 1, &out->weight, err);
     if (st == TR_OK) st = read_kind(value, where, out, err);
+    if (st == TR_OK && !is_file_name(name))
+        st = tr_err_set(err, TR_BADARG,
+                        "%s: name: expected no '/' and no control characters", where);
     if (st == TR_OK) snprintf(out->name, sizeof out->name, "%s", name);
     return st;
 }

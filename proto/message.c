@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "core/text/utf8.h"
 #include "proto/pack.h"
 #include "proto/protocol.h"
 #include "proto/walk.h"
@@ -75,6 +76,33 @@ static enum tr_status read_opening(const msgpack_object *o, struct tr_opening *o
     return tr_fields_read(&tr_opening_record, o, out, &others, err);
 }
 
+/* Names go into reports, which are JSON, and to terminals, which obey U+0080 to U+009F. */
+static bool is_name(const char *text)
+{
+    size_t size = strlen(text);
+    for (size_t i = 0; i + 1 < size; i++)
+        if ((unsigned char)text[i] == 0xc2 && (unsigned char)text[i + 1] < 0xa0)
+            return false;
+    return tr_utf8_valid(text, size) == size;
+}
+
+static enum tr_status check_names(const struct tr_hello *h, struct tr_err *err)
+{
+    const struct {
+        const char *name, *text;
+    } row[] = {{"slot", h->slot},
+               {"instance", h->instance},
+               {"isa", h->isa},
+               {"math", h->math},
+               {"host", h->host}};
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++)
+        if (!is_name(row[i].text))
+            return tr_err_set(err, TR_BADMSG,
+                              "hello.%s: expected UTF-8 without control characters",
+                              row[i].name);
+    return TR_OK;
+}
+
 static enum tr_status read_message(const msgpack_object *o, struct tr_message *out,
                                    struct tr_err *err)
 {
@@ -85,7 +113,9 @@ static enum tr_status read_message(const msgpack_object *o, struct tr_message *o
     const msgpack_object *body = tr_map_find(o, "body");
     if (!body) return tr_err_set(err, TR_BADMSG, "%s: no body", tr_say_word[out->say]);
     out->unknown = (int64_t)o->via.map.size - 3 - (tr_map_find(o, "content") != NULL);
-    return tr_fields_read(tr_say_record(out->say), body, &out->as, &out->unknown, err);
+    st = tr_fields_read(tr_say_record(out->say), body, &out->as, &out->unknown, err);
+    return st == TR_OK && out->say == TR_SAY_HELLO ? check_names(&out->as.hello, err)
+                                                   : st;
 }
 
 static enum tr_status parse(const void *head, size_t size, struct tr_message *out,

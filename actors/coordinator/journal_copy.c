@@ -41,12 +41,13 @@ static bool same_file(const char *a, const char *b)
 static enum tr_status check_target(const struct tr_journal *j, const char *to,
                                    struct tr_err *err)
 {
-    char log[JOURNAL_PATH + 8];
+    char log[JOURNAL_PATH + 8], index[JOURNAL_PATH + 8];
     if (strlen(to) + sizeof ".part" > JOURNAL_PATH)
         return tr_err_set(err, TR_BADARG, "%.64s...: a path over %zu bytes", to,
                           JOURNAL_PATH - sizeof ".part");
     snprintf(log, sizeof log, "%s-wal", j->path);
-    if (same_file(j->path, to) || same_file(log, to))
+    snprintf(index, sizeof index, "%s-shm", j->path);
+    if (same_file(j->path, to) || same_file(log, to) || same_file(index, to))
         return tr_err_set(err, TR_BADARG, "%s: a copy may not replace its original", to);
     if (tr_path_is_dir(to))
         return tr_err_set(err, TR_BADARG, "%s is a folder; name a file", to);

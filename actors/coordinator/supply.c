@@ -112,13 +112,31 @@ enum tr_status tr_core_drop_unwanted(struct tr_core *c, int64_t at, struct tr_er
 
 /* ---- offers ---- */
 
+/* The oldest offer of whoever has most: one that offers without end drives out nobody else's. */
+static int64_t least_missed(const struct tr_core *c)
+{
+    int64_t found = 0, most = 0;
+    for (int64_t i = 0; i < c->offers; i++) {
+        int64_t n = 0;
+        for (int64_t k = i; k < c->offers; k++)
+            n += c->offer[k].worker == c->offer[i].worker;
+        if (n > most) {
+            most = n;
+            found = i;
+        }
+    }
+    return found;
+}
+
 enum tr_status tr_core_hear_offer(struct tr_core *c, int64_t at, const struct tr_offer *o,
                                   struct tr_err *err)
 {
     enum { KEPT = 64 };
-    if (c->offers == KEPT) { /* the oldest goes */
-        memmove(c->offer, c->offer + 1, (KEPT - 1) * sizeof *c->offer);
+    if (c->offers == KEPT) {
+        int64_t i = least_missed(c);
         c->offers--;
+        memmove(c->offer + i, c->offer + i + 1,
+                (size_t)(KEPT - 1 - i) * sizeof *c->offer);
     }
     enum tr_status st =
         tr_core_room(&c->offer, c->offers, &c->offer_room, sizeof *c->offer, err);
@@ -231,6 +249,7 @@ enum tr_status tr_core_hear_loaded(struct tr_core *c, int64_t at,
         return TR_OK; /* of a load that was given up meanwhile */
     w->loading = -1;
     if (!l->ok) return refused(c, w, n, l->text, err);
+    if (is_zero(&l->digest)) return refused(c, w, n, "it names no digest", err);
     n->digest = l->digest;
     n->known = true;
     if (lacks(w, n) && w->hello.holds.n < TR_DIGESTS_MAX)

@@ -396,6 +396,11 @@ static void wanted_weights_are_loaded_and_retired(void **state)
     struct tr_message sign = {.say = TR_SAY_PROGRESS};
     tell(&s, 0, &sign);
     assert_int_equal(s.loads[0], 2);
+    struct tr_message nameless = {.say = TR_SAY_LOADED, .as.loaded = {.ok = true}};
+    tell(&s, 0, &nameless);
+    supply = tr_core_supplied(s.core, want);
+    assert_true(supply.holders == 1 && tr_digest_equal(&supply.digest, &next));
+    assert_non_null(strstr(supply.why, "names no digest"));
     assert_int_equal(tr_core_retire(s.core, s.post, &r, NULL), TR_OK);
     look(&s);
     assert_int_equal(s.drops[0] + s.drops[1], 2);

@@ -393,6 +393,29 @@ static void values_outside_their_range_do_not_leave(void **state)
     tr_buf_fini(&head);
 }
 
+/* Names reach reports and terminals: text, and nothing that a terminal obeys. */
+static void names_of_a_hello_are_text(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"a\xff", "\xe2\x82", "a\xc2\x85z", "\xed\xa0\x80"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        for (int field = 0; field < 2; field++) {
+            struct tr_message m = {.say = TR_SAY_HELLO,
+                                   .as.hello = {.credits = 1, .threads = 1}},
+                              got;
+            struct tr_err err = {0};
+            struct tr_buf head;
+            struct tr_hello *h = &m.as.hello;
+            snprintf(h->instance, sizeof h->instance, "%s", field ? "a" : bad[i]);
+            if (field) snprintf(h->slot, sizeof h->slot, "%s", bad[i]);
+            assert_int_equal(tr_message_encode(&m, &head, &err), TR_OK);
+            assert_int_equal(tr_message_decode(head.at, head.size, NULL, 0, &got, &err),
+                             TR_BADMSG);
+            assert_non_null(strstr(err.text, field ? "hello.slot" : "hello.instance"));
+            tr_buf_fini(&head);
+        }
+}
+
 /* ---- foreign bytes ---- */
 
 /* Each row is the bytes of an envelope; the text names what the refusal must say. */
@@ -625,6 +648,7 @@ int main(void)
         cmocka_unit_test(a_skipped_step_travels),
         cmocka_unit_test(numbers_that_are_not_finite_are_refused),
         cmocka_unit_test(values_outside_their_range_do_not_leave),
+        cmocka_unit_test(names_of_a_hello_are_text),
         cmocka_unit_test(hostile_bytes_are_refused_in_words),
         cmocka_unit_test(unknown_fields_are_skipped_and_counted),
         cmocka_unit_test(torn_messages_do_no_harm),
