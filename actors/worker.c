@@ -30,7 +30,7 @@ struct running {
     struct tr_hello hello;    /* but what it holds */
     struct tr_offer offer[OFFERS];
     int64_t offers;
-    bool joined, halting, gone;
+    bool joined, halting, draining, gone;
     double apart;   /* since when it is not joined */
     double greeted; /* when hello was last sent */
     double heard;   /* when the coordinator last spoke */
@@ -188,9 +188,9 @@ static enum tr_status hear(struct running *r, struct tr_message *m, struct tr_er
     if (m->say == TR_SAY_LOAD) return hear_load(r, &m->as.load, err);
     if (m->say == TR_SAY_DROP) return hear_drop(r, m, err);
     if (m->say == TR_SAY_WHO) part(r);
+    if (m->say == TR_SAY_DRAIN) r->draining = true;
     if (m->say == TR_SAY_BYE) r->gone = true;
-    /* drain: nothing new comes, what is in hand is finished; here: it lives; others are for
-     * other ears */
+    /* here: it lives; others are for other ears */
     return TR_OK;
 }
 
@@ -228,9 +228,18 @@ static void look_for_signals(struct running *r)
 
 static enum tr_status say_bye(struct running *r, struct tr_err *err)
 {
-    struct tr_message m = {.say = TR_SAY_BYE, .as.parting.reason = "stopped by a signal"};
+    struct tr_message m = {.say = TR_SAY_BYE};
+    snprintf(m.as.parting.reason, sizeof m.as.parting.reason, "%s",
+             r->halting ? "stopped by a signal" : "drained");
     r->gone = true;
     return say(r, &m, err);
+}
+
+/* Nothing more will be made: what is there to be said after this is all. */
+static bool is_done(struct running *r)
+{
+    if (tr_desk_halted(r->desk)) return true;
+    return r->draining && tr_desk_progress(r->desk).in_hand.n == 0;
 }
 
 /* Without a connection nothing is said: it would wait and then come before hello. */
@@ -251,13 +260,12 @@ static bool is_cut(struct running *r)
 static enum tr_status while_joined(struct running *r, struct tr_err *err)
 {
     double quiet = r->set->quiet_seconds > 0 ? r->set->quiet_seconds : quiet_seconds;
-    bool halted =
-        tr_desk_halted(r->desk); /* before: then all it made is there to be said */
+    bool done = is_done(r); /* before: then all it made is there to be said */
     if (is_cut(r)) return TR_OK;
     enum tr_status st = say_answers(r, err);
     if (st == TR_OK) st = say_progress(r, err);
     if (st != TR_OK) return st;
-    if (halted) return say_bye(r, err);
+    if (done) return say_bye(r, err);
     if (tr_clock_seconds() < r->heard + quiet) return TR_OK;
     tr_log_warn(r->log, "nothing heard from %s for %.0f s", r->set->address, quiet);
     part(r);

@@ -505,11 +505,14 @@ static void clause_6_6_bye(void **state)
 
     open_play(&p, 0);
     let_in(&p);
+    say(&p, deliver(score_of(1, &p.digest)));
     say(&p, (struct tr_message){.say = TR_SAY_DRAIN});
-    say(&p, deliver(score_of(1, &p.digest))); /* sent before it heard drain */
     struct tr_message m = wait_for(&p, TR_SAY_DONE);
     tr_message_fini(&m);
-    send_away(&p);
+    m = wait_for(&p, TR_SAY_BYE); /* by itself */
+    tr_message_fini(&m);
+    close_play(&p);
+    assert_int_equal(p.status, TR_OK);
 }
 
 static void clause_6_7_signs_of_life(void **state)
