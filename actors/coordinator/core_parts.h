@@ -164,7 +164,7 @@ void tr_core_hear_progress(struct tr_core *c, int64_t at, const struct tr_progre
 enum tr_status tr_core_ask_twice(struct tr_core *c, struct tr_err *err);
 enum tr_status tr_core_check_silence(struct tr_core *c, struct tr_err *err);
 void tr_core_take_back(struct tr_core *c, struct work *k);
-enum tr_status tr_core_put_work(struct tr_core *c, struct work *k, struct tr_err *err);
+void tr_core_put_work(struct tr_core *c, struct work *k);
 struct work *tr_core_find_work(const struct tr_core *c, const struct tr_digest *id);
 void tr_core_free_work(struct work *k);
 

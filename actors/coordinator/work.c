@@ -89,18 +89,17 @@ static void strike(struct tr_core *c, struct work *k)
 
 /* ---- adding ---- */
 
-enum tr_status tr_core_put_work(struct tr_core *c, struct work *k, struct tr_err *err)
+void tr_core_put_work(struct tr_core *c, struct work *k)
 {
-    (void)err;
     if (k->state == WORK_KNOWN) { /* nobody will answer it: it is in no index */
         append(&c->known, k);
-        return TR_OK;
+        return;
     }
     struct work *same = tr_core_find_work(c, &k->unit.id);
     if (same) {
         k->twin = same->twin;
         same->twin = k;
-        return TR_OK;
+        return;
     }
     enter(c, k);
     c->post[k->post].saves += k->unit.kind == TR_UNIT_SAVE;
@@ -108,7 +107,6 @@ enum tr_status tr_core_put_work(struct tr_core *c, struct work *k, struct tr_err
         put_first(&c->post[k->post].waiting, k);
     else
         append(&c->post[k->post].waiting, k);
-    return TR_OK;
 }
 
 /* Its kept answer, if there is one. */
@@ -133,8 +131,10 @@ enum tr_status tr_core_add(struct tr_core *c, int64_t post, struct tr_unit *unit
     *unit = (struct tr_unit){0};
     c->counts.units++;
     enum tr_status st = recall(c, k, err);
-    if (st == TR_OK) st = tr_core_put_work(c, k, err);
-    if (st != TR_OK) tr_core_free_work(k);
+    if (st == TR_OK)
+        tr_core_put_work(c, k);
+    else
+        tr_core_free_work(k);
     return st;
 }
 
