@@ -31,12 +31,6 @@ struct tr_loader {
 
 /* ---- one load ---- */
 
-static bool is_zero(const struct tr_digest *d)
-{
-    const struct tr_digest zero = {{0}};
-    return tr_digest_equal(d, &zero);
-}
-
 /* Over the wire into a file of our own. */
 static enum tr_status fetch(const struct tr_load_set *set, const struct tr_load *load,
                             struct tr_model *out, struct tr_err *err)
@@ -82,8 +76,9 @@ static enum tr_status fetch_for_host(const struct tr_load_set *set,
     int lock = -1;
     tr_digest_text(&load->digest, text);
     enum tr_status st = tr_packed_path(set->place, &load->digest, path, err);
-    int n = snprintf(lock_path, sizeof lock_path, "%s/fetch-%s", set->place, text);
-    if (st != TR_OK || n < 0 || (size_t)n >= sizeof lock_path) return TR_BADARG;
+    if (st != TR_OK) return st;
+    /* It fits: it is shorter than the path of the file. */
+    snprintf(lock_path, sizeof lock_path, "%s/fetch-%s", set->place, text);
     st = TR_GONE;
     while (tr_clock_seconds() < end && !atomic_load(set->stop)) {
         lock = lock_fetch(lock_path);
@@ -101,7 +96,7 @@ static enum tr_status from_source(const struct tr_load_set *set,
                                   const struct tr_load *load, struct tr_model *out,
                                   struct tr_err *err)
 {
-    if (is_zero(&load->digest))
+    if (tr_digest_is_zero(&load->digest))
         return tr_err_set(err, TR_BADARG, "which weights was not said");
     return set->place ? fetch_for_host(set, load, out, err) : fetch(set, load, out, err);
 }
@@ -116,7 +111,7 @@ static enum tr_status from_folder(const struct tr_model_shape *shape,
                                    .value_head = shape->value_head,
                                    .bf16 = shape->bf16};
     enum tr_status st = tr_model_open(ex, &start, out, err);
-    if (st != TR_OK || is_zero(&load->digest) ||
+    if (st != TR_OK || tr_digest_is_zero(&load->digest) ||
         tr_digest_equal(&load->digest, &out->digest))
         return st;
     tr_digest_text(&out->digest, found);

@@ -56,14 +56,6 @@ void tr_core_unwant(struct tr_core *c, int64_t want)
     c->want[want].open = false;
 }
 
-static void let_go(struct tr_digests *set, const struct tr_digest *d)
-{
-    int64_t kept = 0;
-    for (int64_t i = 0; i < set->n; i++)
-        if (!tr_digest_equal(&set->at[i], d)) set->at[kept++] = set->at[i];
-    set->n = kept;
-}
-
 enum tr_status tr_core_retire(struct tr_core *c, int64_t post,
                               const struct tr_digest *digest, struct tr_err *err)
 {
@@ -81,7 +73,8 @@ enum tr_status tr_core_retire(struct tr_core *c, int64_t post,
             (!loads && !tr_digests_hold(&w->hello.holds, digest)))
             continue;
         if (loads) w->loading = -1; /* what it says of that is not waited for */
-        if (!tr_core_is_learner(c->post[post].role)) let_go(&w->hello.holds, digest);
+        if (!tr_core_is_learner(c->post[post].role))
+            tr_digests_remove(&w->hello.holds, digest);
         st = tr_core_send(c, w->peer, &m, err);
     }
     return st;
@@ -104,7 +97,7 @@ enum tr_status tr_core_drop_unwanted(struct tr_core *c, int64_t at, struct tr_er
             wanted = wanted || tr_digest_equal(&q->digest, &held.at[i]);
         }
         if (wanted || !any) continue;
-        let_go(&w->hello.holds, &held.at[i]);
+        tr_digests_remove(&w->hello.holds, &held.at[i]);
         st = tr_core_send(c, w->peer, &m, err);
     }
     return st;
@@ -231,12 +224,6 @@ static enum tr_status refused(struct tr_core *c, struct worker *w, struct want *
                         w->hello.instance, why);
 }
 
-static bool is_zero(const struct tr_digest *d)
-{
-    const struct tr_digest zero = {{0}};
-    return tr_digest_equal(d, &zero);
-}
-
 enum tr_status tr_core_hear_loaded(struct tr_core *c, int64_t at,
                                    const struct tr_loaded *l, struct tr_err *err)
 {
@@ -245,11 +232,12 @@ enum tr_status tr_core_hear_loaded(struct tr_core *c, int64_t at,
     if (w->loading < 0)
         return l->ok ? TR_OK : tr_core_say(c, err, "%s: %s", w->hello.instance, l->text);
     struct want *n = &c->want[w->loading];
-    if (n->known && !is_zero(&l->digest) && !tr_digest_equal(&n->digest, &l->digest))
+    if (n->known && !tr_digest_is_zero(&l->digest) &&
+        !tr_digest_equal(&n->digest, &l->digest))
         return TR_OK; /* of a load that was given up meanwhile */
     w->loading = -1;
     if (!l->ok) return refused(c, w, n, l->text, err);
-    if (is_zero(&l->digest)) return refused(c, w, n, "it names no digest", err);
+    if (tr_digest_is_zero(&l->digest)) return refused(c, w, n, "it names no digest", err);
     n->digest = l->digest;
     n->known = true;
     if (lacks(w, n) && w->hello.holds.n < TR_DIGESTS_MAX)

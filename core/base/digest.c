@@ -58,6 +58,12 @@ bool tr_digest_equal(const struct tr_digest *a, const struct tr_digest *b)
     return memcmp(a->byte, b->byte, sizeof a->byte) == 0;
 }
 
+bool tr_digest_is_zero(const struct tr_digest *d)
+{
+    const struct tr_digest zero = {{0}};
+    return tr_digest_equal(d, &zero);
+}
+
 void tr_digest_text(const struct tr_digest *d, char out[65])
 {
     static const char hex[] = "0123456789abcdef";

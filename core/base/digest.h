@@ -28,6 +28,7 @@ void tr_hash_destroy(struct tr_hash *h);
 
 struct tr_digest tr_digest_of(const void *bytes, size_t size);
 bool tr_digest_equal(const struct tr_digest *a, const struct tr_digest *b);
+bool tr_digest_is_zero(const struct tr_digest *d); /* names nothing */
 void tr_digest_text(const struct tr_digest *d, char out[65]);
 enum tr_status tr_digest_parse(const char *text, struct tr_digest *out,
                                struct tr_err *err);

@@ -190,12 +190,8 @@ static void has_loaded(struct world *w, int i, const struct tr_load *load)
 
 static void let_go(struct worker *k, const struct tr_digest *d)
 {
-    int64_t n = 0;
     if (k->role == TR_ROLE_POLICY || k->role == TR_ROLE_CRITIC) return;
-    for (int64_t i = 0; i < k->stub.holds.n; i++)
-        if (!tr_digest_equal(&k->stub.holds.at[i], d))
-            k->stub.holds.at[n++] = k->stub.holds.at[i];
-    k->stub.holds.n = n;
+    tr_digests_remove(&k->stub.holds, d);
 }
 
 static void worker_hears(struct world *w, int i, struct tr_message *m)

@@ -222,6 +222,8 @@ static void digest_is_sha256_however_cut(void **state)
     tr_hash_destroy(h);
     assert_int_equal(tr_digest_parse(text, &back, NULL), TR_OK);
     assert_true(tr_digest_equal(&d, &back));
+    assert_false(tr_digest_is_zero(&d));
+    assert_true(tr_digest_is_zero(&(struct tr_digest){{0}}));
     text[63] = 'g';
     assert_int_equal(tr_digest_parse(text, &back, NULL), TR_BADARG);
 }

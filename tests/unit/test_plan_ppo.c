@@ -232,14 +232,6 @@ static void load(struct firm *f, enum tr_role role, const struct tr_digest *dige
     push(f, role, &m);
 }
 
-static void let_go(struct tr_digests *holds, const struct tr_digest *digest)
-{
-    int64_t n = 0;
-    for (int64_t i = 0; i < holds->n; i++)
-        if (!tr_digest_equal(&holds->at[i], digest)) holds->at[n++] = holds->at[i];
-    holds->n = n;
-}
-
 static void act(struct firm *f)
 {
     struct tr_core_action a;
@@ -251,7 +243,7 @@ static void act(struct firm *f)
         if (a.message.say == TR_SAY_UNIT) work(f, role, &a.message);
         if (a.message.say == TR_SAY_LOAD) load(f, role, &a.message.as.load.digest);
         if (a.message.say == TR_SAY_DROP && role == TR_ROLE_ROLLOUT)
-            let_go(&f->stub[role].holds, &a.message.as.drop.digest);
+            tr_digests_remove(&f->stub[role].holds, &a.message.as.drop.digest);
     }
 }
 
