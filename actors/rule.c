@@ -68,8 +68,11 @@ static enum tr_status check_number(const char *name, double x, double lo, double
 static enum tr_status open_length(struct tr_rule *r, struct tr_buf *canonical,
                                   struct tr_err *err)
 {
-    enum tr_status st = check_number("target", r->set.target, 0, 1 << 24, err);
-    if (st == TR_OK) st = check_number("scale", r->set.scale, 1e-6, 1e9, err);
+    enum tr_status st =
+        check_number("target", r->set.target, 0, TR_RULE_TARGET_MOST, err);
+    if (st == TR_OK)
+        st = check_number("scale", r->set.scale, TR_RULE_SCALE_LEAST, TR_RULE_SCALE_MOST,
+                          err);
     if (st != TR_OK) return st;
     return tr_buf_printf(canonical, err,
                          "troupe rule length\ntarget %.17g\nscale %.17g\n", r->set.target,

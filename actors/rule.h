@@ -31,11 +31,14 @@ enum {
     TR_RULE_PATTERN_BYTES = 4096,
     TR_RULE_TEXT_BYTES = 1 << 24, /* of a decoded answer */
     TR_RULE_STEPS = 5000000,
+    TR_RULE_TARGET_MOST = 1 << 24,
 };
+#define TR_RULE_SCALE_LEAST 1e-6
+#define TR_RULE_SCALE_MOST  1e9
 
 struct tr_rule_start {
     enum tr_rule_kind kind;
-    double target, scale;  /* length; scale at least 1e-6 */
+    double target, scale;  /* length; 0 to TARGET_MOST, SCALE_LEAST to SCALE_MOST */
     double hit, miss;      /* regex */
     const char *pattern;   /* regex */
     const char *tokenizer; /* regex: the folder of tokenizer.json */

@@ -4,9 +4,23 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "actors/rule.h"
 #include "core/base/json.h"
 
 enum { REPLICAS_MAX = 1024, THREADS_MAX = 1024 };
+
+/* "a, b or c", into text. */
+static void list_names(const char *const *name, char *text, size_t size)
+{
+    size_t used = 0;
+    text[0] = 0;
+    for (int i = 0; name[i] && used < size; i++)
+        used += (size_t)snprintf(text + used, size - used, "%s%s",
+                                 i == 0        ? ""
+                                 : name[i + 1] ? ", "
+                                               : " or ",
+                                 name[i]);
+}
 
 /* Every key of an object is one of these (NULL last). */
 static enum tr_status check_keys(json_t *object, const char *where,
@@ -14,6 +28,7 @@ static enum tr_status check_keys(json_t *object, const char *where,
 {
     const char *name = NULL;
     json_t *value = NULL;
+    char names[120];
     if (!json_is_object(object))
         return tr_err_set(err, TR_BADARG, "%s: expected keys and values, found %s", where,
                           tr_json_kind(object));
@@ -22,8 +37,10 @@ static enum tr_status check_keys(json_t *object, const char *where,
         int i = 0;
         (void)value;
         while (known[i] && strcmp(known[i], name) != 0) i++;
-        if (!known[i])
-            return tr_err_set(err, TR_BADARG, "%s: %s: no such key", where, name);
+        if (known[i]) continue;
+        list_names(known, names, sizeof names);
+        return tr_err_set(err, TR_BADARG, "%s: %.40s: no such key, expected %s", where,
+                          name, names);
     }
     return TR_OK;
 }
@@ -54,7 +71,10 @@ static enum tr_status read_role(json_t *value, const char *where, enum tr_role r
     if (st != TR_OK) return st;
     bool learner = role == TR_ROLE_POLICY || role == TR_ROLE_CRITIC;
     if (learner && w->replicas != 1)
-        return tr_err_set(err, TR_BADARG, "%s: replicas: a learner is one process", at);
+        return tr_err_set(
+            err, TR_BADARG,
+            "%s: replicas: expected 1, found %lld: a learner is one process", at,
+            (long long)w->replicas);
     if (role == TR_ROLE_POLICY && w->model)
         return tr_err_set(err, TR_BADARG,
                           "%s: model: set model_name_or_path, above the roles", at);
@@ -62,6 +82,14 @@ static enum tr_status read_role(json_t *value, const char *where, enum tr_role r
         return tr_err_set(err, TR_BADARG,
                           "%s: learning_rate: only the critic has one of its own", at);
     return tr_json_real_or(value, "learning_rate", at, 0, &out->critic_lr, err);
+}
+
+static enum tr_status check_range(const char *where, const char *key, double lo, double x,
+                                  double hi, struct tr_err *err)
+{
+    if (x >= lo && x <= hi) return TR_OK;
+    return tr_err_set(err, TR_BADARG, "%s: %s: expected a number from %g to %g, found %g",
+                      where, key, lo, hi, x);
 }
 
 static enum tr_status read_rule(const json_t *value, const char *where, const char *rule,
@@ -78,9 +106,12 @@ static enum tr_status read_rule(const json_t *value, const char *where, const ch
     if (st == TR_OK) st = tr_json_real_or(value, "scale", where, 100, &w->scale, err);
     if (st == TR_OK)
         st = tr_json_string_or(value, "pattern", where, NULL, &w->pattern, err);
+    if (st == TR_OK)
+        st = check_range(where, "target", 0, w->target, TR_RULE_TARGET_MOST, err);
+    if (st == TR_OK)
+        st = check_range(where, "scale", TR_RULE_SCALE_LEAST, w->scale,
+                         TR_RULE_SCALE_MOST, err);
     if (st != TR_OK) return st;
-    if (w->kind == TR_REWARD_LENGTH && !(w->scale > 0))
-        return tr_err_set(err, TR_BADARG, "%s: scale: expected more than 0", where);
     if (w->kind == TR_REWARD_REGEX && !w->pattern)
         return tr_err_set(err, TR_BADARG, "%s: pattern: a regex needs one", where);
     return TR_OK;
@@ -159,9 +190,13 @@ static enum tr_status read_rewards(json_t *list, const char *where, struct tr_ro
 {
     char at[160];
     size_t n = json_array_size(list);
-    if (!json_is_array(list) || n < 1 || n > TR_REWARDS_MAX)
-        return tr_err_set(err, TR_BADARG, "%s: roles: reward: expected a list of 1 to %d",
-                          where, TR_REWARDS_MAX);
+    if (!json_is_array(list))
+        return tr_err_set(err, TR_BADARG, "%s: roles: reward: expected a list, found %s",
+                          where, tr_json_kind(list));
+    if (n < 1 || n > TR_REWARDS_MAX)
+        return tr_err_set(err, TR_BADARG,
+                          "%s: roles: reward: expected 1 to %d, found %zu", where,
+                          TR_REWARDS_MAX, n);
     for (size_t i = 0; i < n; i++) {
         snprintf(at, sizeof at, "%.90s: roles: reward %zu", where, i + 1);
         enum tr_status st =

@@ -211,15 +211,36 @@ static void what_changes_nothing_is_noted_in_one_line(void **state)
     unload(&x);
 }
 
+struct mistake {
+    const char *more;
+    const char *line; /* one assignment, or NULL */
+    const char *says[3];
+};
+
+static void check_mistakes(const struct mistake *row, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        char assignment[64];
+        char *const line[] = {assignment, NULL};
+        struct given x;
+        snprintf(assignment, sizeof assignment, "%s", row[i].line ? row[i].line : "");
+        load(&x, row[i].more, row[i].line ? line : NULL);
+        bool wanted = row[i].says[0] != NULL;
+        if ((x.st == TR_BADARG) != wanted)
+            fail_msg("%s%s: status %d %s", row[i].more, assignment, (int)x.st,
+                     x.err.text);
+        for (int k = 0; k < 3 && row[i].says[k]; k++)
+            if (!strstr(x.err.text, row[i].says[k]))
+                fail_msg("\"%s\" does not say \"%s\"", x.err.text, row[i].says[k]);
+        unload(&x);
+    }
+}
+
 /* Every kind of mistake names where, the key, what was expected and what was found. */
 static void mistakes_are_told_in_one_line(void **state)
 {
     (void)state;
-    static const struct {
-        const char *more;
-        const char *line; /* one assignment, or NULL */
-        const char *says[3];
-    } rows[] = {
+    static const struct mistake rows[] = {
         {"max_step: 3\n", NULL, {"run.yaml", "max_step:", "did you mean max_steps?"}},
         {"learnign_rate: 1\n", NULL, {"learnign_rate", "learning_rate?"}},
         {"qqqqqqqqqqq: 1\n", NULL, {"qqqqqqqqqqq", "no such key"}},
@@ -258,30 +279,36 @@ static void mistakes_are_told_in_one_line(void **state)
         {"logging_steps: 2.5\n", NULL, {"logging_steps", "whole"}},
         {"save_steps: 0\n", NULL, {"save_steps"}},
         {"resume_from_checkpoint: 3\n", NULL, {"resume_from_checkpoint", "folder"}},
-        {"roles: {rollout: {replicas: 2}}\n", NULL, {"roles", "rollout"}},
-        {"roles: {policy: {threads: 0}}\n", NULL, {"threads", "1"}},
         {"pref_beta: 0\n", NULL, {"pref_beta", "a number", "0"}},
         {"kto_rejected_weight: -1\n", NULL, {"kto_rejected_weight", "from 0", "-1"}},
-        {"roles: {critic: {}}\n", "stage=kto", {"roles", "critic", "no such role"}},
         {"seed: 1\nseed: 2\n", NULL, {"run.yaml", "line 7", "again"}},
         {"", "dataset=", {"dataset is missing"}},
         {"", "train_on_prompt=true", {NULL}},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        char assignment[64];
-        char *const line[] = {assignment, NULL};
-        struct given x;
-        snprintf(assignment, sizeof assignment, "%s", rows[i].line ? rows[i].line : "");
-        load(&x, rows[i].more, rows[i].line ? line : NULL);
-        bool wanted = rows[i].says[0] != NULL;
-        if ((x.st == TR_BADARG) != wanted)
-            fail_msg("%s%s: status %d %s", rows[i].more, assignment, (int)x.st,
-                     x.err.text);
-        for (int k = 0; k < 3 && rows[i].says[k]; k++)
-            if (!strstr(x.err.text, rows[i].says[k]))
-                fail_msg("\"%s\" does not say \"%s\"", x.err.text, rows[i].says[k]);
-        unload(&x);
-    }
+    check_mistakes(rows, sizeof rows / sizeof *rows);
+}
+
+static void mistakes_in_roles_are_told_in_one_line(void **state)
+{
+    (void)state;
+    static const struct mistake rows[] = {
+        {"roles: {rollout: {replicas: 2}}\n", NULL, {"roles", "rollout"}},
+        {"roles: {policy: {threads: 0}}\n", NULL, {"threads", "1"}},
+        {"roles: {policy: {thread: 1}}\n",
+         NULL,
+         {"roles: policy: thread:", "no such key", "replicas, threads, model or"}},
+        {"roles: {policy: {replicas: 2}}\n", NULL, {"policy: replicas:", "1", "found 2"}},
+        {"roles: {reward: 3}\n", "stage=ppo", {"roles: reward:", "a list", "integer"}},
+        {"roles: {reward: []}\n", "stage=ppo", {"roles: reward:", "1 to 8", "found 0"}},
+        {"roles: {reward: [{name: a, rule: length, scale: 0}]}\n",
+         "stage=ppo",
+         {"roles: reward 1: scale:", "from 1e-06", "found 0"}},
+        {"roles: {reward: [{name: a, rule: length, target: -1}]}\n",
+         "stage=ppo",
+         {"roles: reward 1: target:", "from 0", "found -1"}},
+        {"roles: {critic: {}}\n", "stage=kto", {"roles", "critic", "no such role"}},
+    };
+    check_mistakes(rows, sizeof rows / sizeof *rows);
 }
 
 static void lora_by_default_is_refused_in_words(void **state)
@@ -399,6 +426,7 @@ int main(void)
         cmocka_unit_test(ppo_has_one_set_of_defaults),
         cmocka_unit_test(what_changes_nothing_is_noted_in_one_line),
         cmocka_unit_test(mistakes_are_told_in_one_line),
+        cmocka_unit_test(mistakes_in_roles_are_told_in_one_line),
         cmocka_unit_test(lora_by_default_is_refused_in_words),
         cmocka_unit_test(roles_may_name_the_policy),
         cmocka_unit_test(resuming_is_a_folder_or_the_last),
