@@ -6,8 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "actors/rule.h"
 #include "core/base/json.h"
 #include "launch/ask.h"
+#include "launch/cli/told.h"
 #include "launch/flags.h"
 
 struct wish {
@@ -18,7 +20,14 @@ struct wish {
     int64_t at, replicas, threads;
 };
 
-static enum tr_status parse(int argc, char **argv, struct wish *w, struct tr_err *err)
+static enum tr_status need_run(const struct wish *w, struct tr_err *err)
+{
+    if (w->run) return TR_OK;
+    return tr_err_set(err, TR_BADARG, "--run: the run's output_dir is missing");
+}
+
+static enum tr_status parse_swap(int argc, char **argv, struct wish *w,
+                                 struct tr_err *err)
 {
     const struct tr_flag flag[] = {
         {"run", TR_FLAG_TEXT, &w->run, 0, 0},
@@ -30,8 +39,8 @@ static enum tr_status parse(int argc, char **argv, struct wish *w, struct tr_err
         {"external", TR_FLAG_YES, &w->external, 0, 0},
         {"remove", TR_FLAG_YES, &w->remove, 0, 0},
         {"weight", TR_FLAG_REAL, &w->weight, -1e9, 1e9},
-        {"target", TR_FLAG_REAL, &w->target, 0, 1e9},
-        {"scale", TR_FLAG_REAL, &w->scale, 1e-9, 1e9},
+        {"target", TR_FLAG_REAL, &w->target, 0, TR_RULE_TARGET_MOST},
+        {"scale", TR_FLAG_REAL, &w->scale, TR_RULE_SCALE_LEAST, TR_RULE_SCALE_MOST},
         {"at", TR_FLAG_INT, &w->at, 1, INT32_MAX},
         {"replicas", TR_FLAG_INT, &w->replicas, 1, 1024},
         {"threads", TR_FLAG_INT, &w->threads, 1, 1024},
@@ -45,9 +54,24 @@ static enum tr_status parse(int argc, char **argv, struct wish *w, struct tr_err
                        .seconds = 10};
     enum tr_status st = tr_flags_read(flag, sizeof flag / sizeof *flag, argc, argv,
                                       &w->what, 1, &words, err);
-    if (st == TR_OK && !w->run)
-        st = tr_err_set(err, TR_BADARG, "--run: the run's output_dir is missing");
-    return st;
+    return st == TR_OK ? need_run(w, err) : st;
+}
+
+/* It takes no word and no more flags than these. */
+static enum tr_status parse_rollback(int argc, char **argv, struct wish *w,
+                                     struct tr_err *err)
+{
+    const struct tr_flag flag[] = {
+        {"run", TR_FLAG_TEXT, &w->run, 0, 0},
+        {"keys", TR_FLAG_TEXT, &w->keys, 0, 0},
+        {"at", TR_FLAG_INT, &w->at, 1, INT32_MAX},
+        {"seconds", TR_FLAG_REAL, &w->seconds, 0.1, 3600},
+    };
+    int words = 0;
+    *w = (struct wish){.seconds = 10};
+    enum tr_status st =
+        tr_flags_read(flag, sizeof flag / sizeof *flag, argc, argv, NULL, 0, &words, err);
+    return st == TR_OK ? need_run(w, err) : st;
 }
 
 static void put_text(json_t *doc, const char *key, const char *text)
@@ -102,25 +126,18 @@ static enum tr_status tell(const struct wish *w, const char *what, json_t *doc,
     return st;
 }
 
-static int end(const char *command, enum tr_status st, const struct tr_err *err)
-{
-    if (st == TR_OK) return 0;
-    fprintf(stderr, "troupe %s: %s\n", command, err->text);
-    return st == TR_BADARG ? 2 : 1;
-}
-
 int tr_cli_swap(int argc, char **argv)
 {
     struct tr_err err = {0};
     struct wish w;
     json_t *doc = NULL;
-    enum tr_status st = parse(argc, argv, &w, &err);
+    enum tr_status st = parse_swap(argc, argv, &w, &err);
     if (st == TR_OK && (!w.what || strcmp(w.what, "reward") != 0))
         st = tr_err_set(&err, TR_BADARG, "what should be swapped? expected: swap reward");
     if (st == TR_OK) doc = swap_json(&w);
     if (st == TR_OK) st = tell(&w, "swap", doc, &err);
     json_decref(doc);
-    return end("swap", st, &err);
+    return tr_told_end("swap", st, &err);
 }
 
 int tr_cli_rollback(int argc, char **argv)
@@ -128,10 +145,10 @@ int tr_cli_rollback(int argc, char **argv)
     struct tr_err err = {0};
     struct wish w;
     json_t *doc = NULL;
-    enum tr_status st = parse(argc, argv, &w, &err);
+    enum tr_status st = parse_rollback(argc, argv, &w, &err);
     if (st == TR_OK) doc = json_object();
     if (doc) put_int(doc, "at", w.at);
     if (st == TR_OK) st = tell(&w, "rollback", doc, &err);
     json_decref(doc);
-    return end("rollback", st, &err);
+    return tr_told_end("rollback", st, &err);
 }
