@@ -128,7 +128,8 @@ static enum tr_status split(struct tr_ppo_parts *p, const struct tr_examples *e,
     if (out >= n)
         return tr_err_set(err, TR_BADARG, "val_size: %lld of %lld prompts leave none",
                           (long long)out, (long long)n);
-    int64_t *order = malloc((size_t)n * sizeof *order), *rest = calloc((size_t)n, 8);
+    int64_t *order = malloc((size_t)n * sizeof *order),
+            *rest = calloc((size_t)n, sizeof *rest);
     bool *held = calloc((size_t)n, 1);
     enum tr_status st = TR_OK;
     if (order && rest && held) {
@@ -214,7 +215,12 @@ static enum tr_status make_stops(struct tr_ppo_parts *p, struct tr_err *err)
     struct tr_ids ids = {0};
     enum tr_status st = tr_tokenizer_stops(p->tokenizer, &ids, err);
     int64_t most = sizeof p->set.stop / sizeof *p->set.stop;
-    for (int64_t i = 0; i < ids.count && p->set.stops < most; i++)
+    if (st == TR_OK && ids.count > most)
+        st = tr_err_set(err, TR_BADARG,
+                        "%s: %lld tokens end an answer (generation_config.json and the "
+                        "template), expected at most %lld",
+                        p->o->model.path, (long long)ids.count, (long long)most);
+    for (int64_t i = 0; i < ids.count && st == TR_OK; i++)
         p->set.stop[p->set.stops++] = ids.at[i];
     tr_ids_fini(&ids);
     return st;

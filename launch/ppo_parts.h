@@ -92,7 +92,7 @@ bool tr_ppo_snapshot(struct tr_ppo_parts *p, enum tr_role role);
 enum tr_status tr_ppo_words(void *self, const struct tr_member *m, struct tr_words *w,
                             struct tr_err *err);
 enum tr_status tr_ppo_start_staff(struct tr_ppo_parts *p, struct tr_err *err);
-/* The files of struct tr_ppo_watch, for those who start the processes themselves. */
+/* The files of struct tr_joining, for those who start the processes themselves. */
 enum tr_status tr_ppo_tell_others(struct tr_ppo_parts *p, struct tr_err *err);
 enum tr_status tr_ppo_start_reward(struct tr_ppo_parts *p, const struct tr_reward_wish *w,
                                    struct tr_err *err);
