@@ -161,7 +161,7 @@ struct tr_chunk { /* beside a content of kind "chunk" (step4_weights.h) */
     int64_t of;    /* how many there are; 0: these weights are not held here */
 };
 
-struct tr_ask { /* what: "status", "rollouts", "swap", "rollback", "snapshot-db" */
+struct tr_ask { /* what: "swap", "rollback", or as in docs/journal.md: "status", ... */
     char what[32];
     char argument[4096]; /* JSON, or "" */
 };
