@@ -30,7 +30,8 @@ static const struct command commands[] = {
      "\n"
      "Trains as LLaMA-Factory's configuration says; keys on the command line win.\n"
      "What a key does not change here is noted, what it would change is refused.\n"
-     "Own keys: threads, math (exact|openblas), compat (llamafactory-0.9.3).\n"
+     "Own keys: threads, math (exact|openblas), compat (llamafactory-0.9.3), roles,\n"
+     "snapshot_seconds and PPO's; the man page has them all.\n"
      "\n"
      "Ctrl-C finishes the step, saves a checkpoint and exits with 130; a second one ends\n"
      "at once. Go on with resume_from_checkpoint=true. `troupe status` says how it goes.\n"
@@ -83,9 +84,15 @@ static const struct command commands[] = {
      "Without model, rule or external only the weight changes. Nothing waits, nothing is\n"
      "lost, and the journal says who scored what.\n"},
     {"rollback", tr_cli_rollback, "back to the rewards before the last swap",
-     "troupe rollback --run RUN [--at STEP] [--keys DIR] [--seconds X]\n"},
+     "troupe rollback --run RUN [--at STEP] [--keys DIR] [--seconds X]\n"
+     "\n"
+     "From STEP on, or from the next step for which all is loaded, the rewards of before the\n"
+     "last swap count again.\n"},
     {"snapshot-db", tr_cli_snapshot_db, "a copy of a run's journal, for sqlite3",
-     "troupe snapshot-db RUN --to FILE [--keys DIR] [--seconds X]\n"},
+     "troupe snapshot-db RUN --to FILE [--keys DIR] [--seconds X]\n"
+     "\n"
+     "The coordinator makes the copy between other work; without one this command does. A\n"
+     "GiB takes half a minute: give it --seconds (60). Given again, it waits for the same copy.\n"},
     {"coordinator", tr_cli_coordinator, "keep a run that other processes work for",
      "troupe coordinator RUN.YAML [KEY=VALUE ...] [--listen ADDRESS] [--keys DIR]\n"
      "                   [--address-file FILE] [--roles-file FILE] [--join-seconds X]\n"
@@ -95,7 +102,7 @@ static const struct command commands[] = {
      "                   [--seed N] [--threads N] [--isa scalar|avx2|avx512]\n"
      "                   [--join-seconds X] [--silence-seconds X]\n"
      "\n"
-     "Keeps the PPO run that `troupe train` would, and starts no process: others do, with the\n"
+     "Keeps the run that `troupe train` would, and starts no process: others do, with the\n"
      "words that stand in the roles file, a line a post (tabs between words; what is added\n"
      "behind wins).\n"
      "\n"
