@@ -38,12 +38,12 @@ struct running {
     double said;    /* when progress was last sent */
 };
 
-/* A number that differs when the process is started anew. */
+/* A number that is greater when the process is started anew: microseconds. */
 static int64_t incarnation(void)
 {
     struct timespec t = {0};
     clock_gettime(CLOCK_REALTIME, &t);
-    return (int64_t)t.tv_sec * 1000000 + (int64_t)getpid() % 1000000;
+    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
 /* ---- saying ---- */

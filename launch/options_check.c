@@ -106,6 +106,11 @@ static enum tr_status check_steps(const struct tr_options *o, const char *where,
         return tr_err_set(err, TR_BADARG,
                           "%s: save_steps: expected a whole number or a share below 1",
                           where);
+    if (o->output.save_only_model && o->stage == TR_PPO)
+        return tr_err_set(err, TR_BADARG,
+                          "%s: save_only_model: expected false with stage: ppo, whose "
+                          "learners begin again from their checkpoints",
+                          where);
     enum tr_status st = tr_options_stage(o, &stage, err);
     return st == TR_OK ? TR_OK : tr_err_wrap(err, st, "%s", where);
 }

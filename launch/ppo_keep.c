@@ -67,6 +67,9 @@ static enum tr_status save_one(struct tr_ppo_parts *p, struct tr_core *core,
 {
     int64_t at = 0;
     while (at < TR_SAVES_MAX && p->save[at].open) at++;
+    if (at == TR_SAVES_MAX && kind == TR_SAVE_MODEL)
+        return tr_err_set(err, TR_GONE, "the model: %d saves are waited for already",
+                          TR_SAVES_MAX);
     if (at == TR_SAVES_MAX) return TR_OK; /* a learner is far behind: the next will do */
     struct tr_ppo_save *s = &p->save[at];
     *s = (struct tr_ppo_save){
@@ -149,6 +152,19 @@ static enum tr_status prune(struct tr_ppo_parts *p, enum tr_role role, struct tr
     return st == TR_AGAIN ? TR_OK : st;
 }
 
+/* With staleness a learner begins from the one before the newest, so that stays too. */
+static enum tr_status prune_checkpoints(const struct tr_ppo_parts *p,
+                                        const struct tr_ppo_save *s, struct tr_err *err)
+{
+    char run[TR_PLACE_BYTES];
+    const int64_t least = 1 + p->set.staleness;
+    int64_t limit = p->o->output.save_limit;
+    if (limit >= 0 && limit < least) limit = least;
+    snprintf(run, sizeof run, "%s", s->folder); /* RUN/checkpoint-N, RUN/critic/... */
+    *strrchr(run, '/') = 0;
+    return tr_checkpoint_prune(run, limit, s->step, err);
+}
+
 enum tr_status tr_ppo_saved(void *self, int64_t ticket, const struct tr_digest *weights,
                             const struct tr_digest *state, struct tr_err *err)
 {
@@ -166,9 +182,9 @@ enum tr_status tr_ppo_saved(void *self, int64_t ticket, const struct tr_digest *
     if (st == TR_OK) st = prune(p, s->role, err);
     if (st == TR_OK)
         st = tr_ppo_tell_others(p, err); /* it is where a learner begins now */
-    if (st != TR_OK || s->kind != TR_SAVE_CHECKPOINT || learner) return st;
-    tr_log_info(p->watch->log, "saved %s", s->folder);
-    return tr_checkpoint_prune(p->o->output.dir, p->o->output.save_limit, s->step, err);
+    if (st != TR_OK || s->kind != TR_SAVE_CHECKPOINT) return st;
+    if (!learner) tr_log_info(p->watch->log, "saved %s", s->folder);
+    return prune_checkpoints(p, s, err);
 }
 
 /* ---- the owner's side ---- */

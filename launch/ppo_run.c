@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "actors/coordinator/serve.h"
@@ -21,10 +22,28 @@ static const double goodbye_seconds = 10;
 
 /* ---- is it the same run? ---- */
 
+/* A folder with results, whose journal is gone or empty, is not begun anew over them. */
+static enum tr_status check_results(const struct tr_ppo_parts *p, struct tr_err *err)
+{
+    const char *dir = p->o->output.dir;
+    char db[TR_PLACE_BYTES], results[TR_PLACE_BYTES];
+    struct stat sb;
+    enum tr_status st = tr_path_join(db, sizeof db, dir, "run.db", err);
+    if (st == TR_OK)
+        st = tr_path_join(results, sizeof results, dir, "trainer_state.json", err);
+    if (st != TR_OK || p->o->output.overwrite || !tr_path_exists(results)) return st;
+    if (stat(db, &sb) == 0 && sb.st_size > 0) return TR_OK;
+    return tr_err_set(err, TR_BADARG,
+                      "output_dir %s: holds the results of a run, but run.db is gone or "
+                      "empty; set overwrite_output_dir: true or name another folder",
+                      dir);
+}
+
 static enum tr_status open_journal(struct tr_ppo_parts *p, struct tr_err *err)
 {
     struct tr_digest config;
-    enum tr_status st = tr_home_config(p->o, &config, err);
+    enum tr_status st = check_results(p, err);
+    if (st == TR_OK) st = tr_home_config(p->o, &config, err);
     if (st == TR_OK) st = tr_home_journal(p->o, "ppo", &p->journal, err);
     if (st != TR_OK) return st;
     struct tr_journal_meta meta = tr_journal_meta(p->journal);

@@ -175,7 +175,7 @@ enum tr_status tr_stage_open(struct tr_stage_parts *p, struct tr_err *err)
     if (st == TR_OK) st = make_plan(p, err);
     if (st == TR_OK && path[0]) st = resume(p, path, err);
     if (st != TR_OK) return st;
-    p->first_step = tr_stage_progress(p->plan).step;
+    p->first_step = p->snapshot_step = tr_stage_progress(p->plan).step;
     p->tokens_before = tr_stage_progress(p->plan).tokens;
     st = tr_dir_make(p->o->output.dir, err);
     if (st == TR_OK && begins_anew(p)) st = tr_home_clear(p->o->output.dir, err);

@@ -39,6 +39,7 @@ static enum tr_status save_state(struct tr_stage_parts *p, const char *base,
     if (st == TR_OK) st = tr_checkpoint_publish(base, step, err);
     if (st != TR_OK) (void)tr_dir_remove(part, NULL);
     p->snapshot_at = tr_clock_seconds();
+    p->snapshot_step = step;
     if (st != TR_OK || !optimiser) return st;
     struct tr_journal_snapshot row = {
         .role = TR_ROLE_POLICY, .step = step, .lineage = lineage};
@@ -70,9 +71,12 @@ enum tr_status tr_stage_checkpoint(struct tr_stage_parts *p, struct tr_err *err)
 enum tr_status tr_stage_snapshot(struct tr_stage_parts *p, struct tr_err *err)
 {
     char base[TR_PATH];
-    double every = p->o->ppo.snapshot_seconds;
-    if (every <= 0 || tr_clock_seconds() < p->snapshot_at + every) return TR_OK;
+    const double every = p->o->ppo.snapshot_seconds;
+    const int64_t steps = p->o->ppo.snapshot_steps;
     int64_t step = tr_stage_progress(p->plan).step;
+    bool due = (every > 0 && tr_clock_seconds() >= p->snapshot_at + every) ||
+               (steps > 0 && step >= p->snapshot_step + steps);
+    if (!due) return TR_OK;
     enum tr_status st = snapshot_base(p, base, err);
     if (st == TR_OK) st = save_state(p, base, true, err);
     return st == TR_OK ? tr_checkpoint_prune(base, KEPT, step, err) : st;

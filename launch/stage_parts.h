@@ -41,7 +41,8 @@ struct tr_stage_parts {
     int64_t asks, ask_room;
     bool *on_its_way;             /* kto: [examples], the reference was asked of it */
     double snapshot_at, noted_at; /* clock */
-    double step_began, judged;    /* clock: of the step in hand */
+    int64_t snapshot_step;
+    double step_began, judged; /* clock: of the step in hand */
     struct tr_company_times times;
     bool restarted; /* the learner's process was started before */
     bool stopping;  /* a first signal came */

@@ -81,7 +81,7 @@ struct tr_hello {
     int role;                 /* enum tr_role */
     char slot[TR_SLOT_BYTES]; /* which of several rewards, "" if there is one */
     char instance[64];        /* which of its role, for logs: "rollout-1" */
-    int64_t incarnation;      /* differs when the process was started anew */
+    int64_t incarnation;      /* greater when the process was started anew */
     struct tr_digests
         holds;       /* weights it can answer with; of a learner also its lineage */
     int64_t credits; /* units it wants in hand at a time */

@@ -53,6 +53,7 @@ struct post {
     int64_t replicas;
     bool open;
     bool known, placed; /* digest, lineage are set */
+    bool provisional;   /* they are its first worker's, and named by nobody else */
     struct tr_digest digest, lineage;
     struct row waiting;
     int64_t sent, saves; /* units that are out; open ones of kind save */
@@ -62,8 +63,10 @@ struct post {
     double told_absent;  /* seconds of that when people were told last */
 };
 
+enum { NO_POST = -1 };
+
 struct want {
-    int64_t post;
+    int64_t post; /* NO_POST once it was closed */
     bool open, known;
     struct tr_digest digest;
     char folder[TR_PLACE_BYTES];

@@ -487,6 +487,10 @@ enum tr_status tr_journal_make(const char *path, const struct tr_journal_setting
     if (strlen(path) >= JOURNAL_PATH)
         return tr_err_set(err, TR_BADARG, "%.64s...: a path over %d bytes", path,
                           JOURNAL_PATH - 1);
+    struct stat sb;
+    if (stat(path, &sb) == 0 && !S_ISREG(sb.st_mode)) /* a pipe would be waited for */
+        return tr_err_set(err, TR_BADARG, "%s: expected a file, found %s", path,
+                          S_ISDIR(sb.st_mode) ? "a folder" : "something else");
     struct tr_journal *j = calloc(1, sizeof *j);
     if (!j) return tr_err_set(err, TR_NOMEM, "%s: a journal", path);
     j->lock = -1;

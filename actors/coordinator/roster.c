@@ -49,6 +49,8 @@ enum tr_status tr_core_close_post(struct tr_core *c, int64_t post, struct tr_err
     struct tr_message bye = {.say = TR_SAY_BYE};
     enum tr_status st = TR_OK;
     c->post[post].open = false;
+    for (int64_t i = 0; i < c->wants; i++) /* they stay until who asked lets go of them */
+        if (c->want[i].post == post) c->want[i].post = NO_POST;
     snprintf(bye.as.parting.reason, sizeof bye.as.parting.reason,
              "nothing is asked of it any more");
     for (int64_t i = 0; i < c->workers && st == TR_OK; i++) {
@@ -116,6 +118,32 @@ int64_t tr_core_workers(const struct tr_core *c, int64_t post)
     return count_here(c, post);
 }
 
+/* A post whose weights nobody has named takes those of its first worker. Of a learner: its lineage first,
+ * then its weights if they have another name. */
+static void take_its_word(struct tr_core *c, int64_t post, const struct tr_hello *h)
+{
+    struct post *p = &c->post[post];
+    bool learner = tr_core_is_learner(p->role);
+    if (p->role == TR_ROLE_ROLLOUT) return;
+    if (!p->known) {
+        tr_core_set_digest(c, post, &h->holds.at[learner ? h->holds.n - 1 : 0]);
+        p->provisional = true;
+    }
+    if (!p->placed && learner) tr_core_set_lineage(c, post, &h->holds.at[0]);
+}
+
+/* Before the run begins nothing was asked of them: when all that held them have left, whoever else is here
+ * or comes may say others. */
+static void forget_provisional(struct tr_core *c, int64_t post)
+{
+    struct post *p = &c->post[post];
+    if (c->started || !p->provisional || count_here(c, post) > 0) return;
+    p->known = p->placed = p->provisional = false;
+    for (int64_t i = 0; i < c->workers && !p->known; i++)
+        if (c->worker[i].here && c->worker[i].post == post)
+            take_its_word(c, post, &c->worker[i].hello);
+}
+
 enum tr_status tr_core_leave(struct tr_core *c, int64_t at, const char *why,
                              struct tr_err *err)
 {
@@ -125,6 +153,7 @@ enum tr_status tr_core_leave(struct tr_core *c, int64_t at, const char *why,
     w->loading = -1;
     c->counts.losses++;
     tr_core_forget_offers(c, at);
+    forget_provisional(c, w->post);
     return tr_core_note(c, &w->hello, "left", err, "%s left: %s", w->hello.instance, why);
 }
 
@@ -199,7 +228,7 @@ static enum tr_status add_worker(struct tr_core *c, int64_t peer, int64_t post,
                                  const struct tr_hello *h, int64_t *at,
                                  struct tr_err *err)
 {
-    struct post *p = &c->post[post];
+    const struct post *p = &c->post[post];
     char name[128];
     enum tr_status st = new_place(c, at, err);
     if (st != TR_OK) return st;
@@ -211,11 +240,7 @@ static enum tr_status add_worker(struct tr_core *c, int64_t peer, int64_t post,
                          .joined = c->now,
                          .heard = c->now,
                          .loading = -1};
-    /* Of a learner: its lineage first, then its weights if they have another name. */
-    bool learner = tr_core_is_learner(p->role);
-    if (!p->known && p->role != TR_ROLE_ROLLOUT)
-        tr_core_set_digest(c, post, &h->holds.at[learner ? h->holds.n - 1 : 0]);
-    if (!p->placed && learner) tr_core_set_lineage(c, post, &h->holds.at[0]);
+    take_its_word(c, post, h);
     c->counts.joins++;
     return tr_core_note(
         c, h, "joined", err, "%s joined: %s, %lld thread%s, %s%s",
@@ -298,6 +323,22 @@ static enum tr_status ask_swap(struct tr_core *c, int64_t at, struct tr_err *err
                         w->hello.instance, why.text);
 }
 
+/* Two processes with one name would put each other out for ever, and each time take the units back. */
+static enum tr_status send_elder_away(struct tr_core *c, int64_t peer,
+                                      const struct tr_hello *h, struct tr_err *err)
+{
+    struct tr_message bye = {.say = TR_SAY_BYE};
+    snprintf(bye.as.parting.reason, sizeof bye.as.parting.reason,
+             "a process called %.60s that was started later has taken its place: each "
+             "needs a name of its own",
+             h->instance);
+    c->counts.refused++;
+    enum tr_status st = tr_core_send(c, peer, &bye, err);
+    return st == TR_OK ? tr_core_note(c, h, "turned away", err, "%s turned away: %s",
+                                      h->instance, bye.as.parting.reason)
+                       : st;
+}
+
 enum tr_status tr_core_admit(struct tr_core *c, int64_t peer, const struct tr_hello *h,
                              struct tr_err *err)
 {
@@ -306,7 +347,11 @@ enum tr_status tr_core_admit(struct tr_core *c, int64_t peer, const struct tr_he
     bool joined = false;
     int64_t post = tr_core_post(c, (enum tr_role)h->role, h->slot);
     int64_t at = tr_core_find_worker(c, peer);
-    if (at < 0) at = find_instance(c, post, h->instance);
+    if (at < 0) {
+        at = find_instance(c, post, h->instance);
+        if (at >= 0 && h->incarnation < c->worker[at].hello.incarnation)
+            return send_elder_away(c, peer, h, err);
+    }
     if (at >= 0 && c->worker[at].hello.incarnation != h->incarnation) {
         st = tr_core_leave(c, at, "it was started anew", err);
         at = -1;
@@ -436,7 +481,7 @@ bool tr_core_see(const struct tr_core *c, int64_t i, struct tr_core_worker *out)
     const struct worker *w = &c->worker[i];
     *out = (struct tr_core_worker){
         .role = c->post[w->post].role,
-        .slot = c->post[w->post].slot,
+        .slot = w->here ? c->post[w->post].slot : w->hello.slot,
         .instance = w->hello.instance,
         .isa = w->hello.isa,
         .math = w->hello.math,

@@ -320,51 +320,6 @@ static void who_may_join(void **state)
     close_scene(&s);
 }
 
-/* One that was started anew takes the place of its former self, whose units are given again. */
-static void a_restarted_worker_is_a_new_one(void **state)
-{
-    (void)state;
-    struct scene s = {0};
-    open_scene(&s, 2, 1);
-    hello(&s, 0, TR_ROLE_REWARD, "r");
-    assert_int_equal(s.hands[0], 2);
-    struct tr_digest r = named("r");
-    struct tr_message m = {.say = TR_SAY_HELLO};
-    m.as.hello = (struct tr_hello){.role = TR_ROLE_REWARD,
-                                   .instance = "worker-0",
-                                   .incarnation = 7,
-                                   .credits = 2,
-                                   .holds = tr_digests_one(&r)};
-    tell(&s, 4, &m);
-    assert_int_equal(s.hands[4], 2);
-    answer_all(&s, 4);
-    assert_true(tr_core_over(s.core));
-    close_scene(&s);
-}
-
-/* Over a new connection, and still itself: it keeps what it has in hand. */
-static void a_reconnected_worker_keeps_its_units(void **state)
-{
-    (void)state;
-    struct scene s = {0};
-    open_scene(&s, 2, 1);
-    hello(&s, 0, TR_ROLE_REWARD, "r");
-    struct tr_digest first = take(&s, 0), second = take(&s, 0);
-    struct tr_digest r = named("r");
-    struct tr_message m = {.say = TR_SAY_HELLO};
-    m.as.hello = (struct tr_hello){.role = TR_ROLE_REWARD,
-                                   .instance = "worker-0",
-                                   .credits = 2,
-                                   .holds = tr_digests_one(&r)};
-    tell(&s, 4, &m);
-    assert_int_equal(s.hands[4], 0);
-    done(&s, 4, first, 1, "r");
-    done(&s, 4, second, 1, "r");
-    assert_true(tr_core_over(s.core));
-    assert_int_equal(tr_core_counts(s.core).reissued, 0);
-    close_scene(&s);
-}
-
 /* Other weights are loaded beside the present ones; units name them only afterwards. */
 static void wanted_weights_are_loaded_and_retired(void **state)
 {
@@ -663,8 +618,6 @@ int main(void)
         cmocka_unit_test(failures_are_tried_again_or_end_the_run),
         cmocka_unit_test(bad_answers_are_refused),
         cmocka_unit_test(who_may_join),
-        cmocka_unit_test(a_restarted_worker_is_a_new_one),
-        cmocka_unit_test(a_reconnected_worker_keeps_its_units),
         cmocka_unit_test(wanted_weights_are_loaded_and_retired),
         cmocka_unit_test(a_load_that_was_given_up_is_nobody_elses),
         cmocka_unit_test(here_is_said_now_and_then),

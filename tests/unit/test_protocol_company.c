@@ -316,6 +316,9 @@ static void clause_5_2_another_incarnation_is_another_process(void **state)
     tell(&s, 1, again);
     assert_true(tr_digest_equal(&first, &s.unit[1][0]) ||
                 tr_digest_equal(&first, &s.unit[1][1]));
+    tell(&s, 2, hello(0, "r")); /* the elder, over another connection */
+    assert_int_equal(s.times[2][TR_SAY_BYE], 1);
+    assert_int_equal(s.times[2][TR_SAY_UNIT], 0);
     tr_core_destroy(s.core);
 }
 
