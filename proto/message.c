@@ -76,14 +76,23 @@ static enum tr_status read_opening(const msgpack_object *o, struct tr_opening *o
     return tr_fields_read(&tr_opening_record, o, out, &others, err);
 }
 
-/* Names go into reports, which are JSON, and to terminals, which obey U+0080 to U+009F. */
-static bool is_name(const char *text)
+/* How many bytes at the start may be shown: whole characters of UTF-8, but for U+0080 to U+009F, which terminals
+ * obey. (The controls below those no text of a message may have.) */
+static size_t fit_to_show(const char *text, size_t size)
+{
+    size_t n = tr_utf8_valid(text, size);
+    for (size_t i = 0; i + 1 < n; i++)
+        if ((unsigned char)text[i] == 0xc2 && (unsigned char)text[i + 1] < 0xa0) return i;
+    return n;
+}
+
+/* Words for people go into logs and reports, which are JSON. They may have been cut within a character. */
+static void mend(char *text)
 {
     size_t size = strlen(text);
-    for (size_t i = 0; i + 1 < size; i++)
-        if ((unsigned char)text[i] == 0xc2 && (unsigned char)text[i + 1] < 0xa0)
-            return false;
-    return tr_utf8_valid(text, size) == size;
+    for (size_t i = fit_to_show(text, size); i < size;
+         i += fit_to_show(text + i, size - i))
+        text[i++] = '?';
 }
 
 static enum tr_status check_names(const struct tr_hello *h, struct tr_err *err)
@@ -96,7 +105,7 @@ static enum tr_status check_names(const struct tr_hello *h, struct tr_err *err)
                {"math", h->math},
                {"host", h->host}};
     for (size_t i = 0; i < sizeof row / sizeof *row; i++)
-        if (!is_name(row[i].text))
+        if (fit_to_show(row[i].text, strlen(row[i].text)) < strlen(row[i].text))
             return tr_err_set(err, TR_BADMSG,
                               "hello.%s: expected UTF-8 without control characters",
                               row[i].name);
@@ -114,8 +123,12 @@ static enum tr_status read_message(const msgpack_object *o, struct tr_message *o
     if (!body) return tr_err_set(err, TR_BADMSG, "%s: no body", tr_say_word[out->say]);
     out->unknown = (int64_t)o->via.map.size - 3 - (tr_map_find(o, "content") != NULL);
     st = tr_fields_read(tr_say_record(out->say), body, &out->as, &out->unknown, err);
-    return st == TR_OK && out->say == TR_SAY_HELLO ? check_names(&out->as.hello, err)
-                                                   : st;
+    if (st != TR_OK) return st;
+    if (out->say == TR_SAY_HELLO) return check_names(&out->as.hello, err);
+    if (out->say == TR_SAY_FAIL) mend(out->as.fail.text);
+    if (out->say == TR_SAY_LOADED) mend(out->as.loaded.text);
+    if (out->say == TR_SAY_BYE) mend(out->as.parting.reason);
+    return TR_OK;
 }
 
 static enum tr_status parse(const void *head, size_t size, struct tr_message *out,

@@ -462,6 +462,12 @@ enum tr_status tr_core_hear_done(struct tr_core *c, int64_t at, struct tr_messag
     bool own = k && k->state == WORK_SENT && k->worker == at;
     if (!own && w->strays > 0) w->strays--;
     if (!k) return second_answer(c, at, m, err);
+    if (k->post != w->post) {
+        c->counts.refused++;
+        return tr_core_note(c, &w->hello, "no good", err,
+                            "%s answered a %s, which is asked of others",
+                            w->hello.instance, tr_unit_kind_name(k->unit.kind));
+    }
     if (own) note_pace(&c->post[k->post], c->now - k->given);
     tr_core_take_back(c, k);
     enum tr_status st = check_answer(k, &m->content, &why);

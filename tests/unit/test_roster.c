@@ -117,6 +117,26 @@ static void a_reconnected_worker_keeps_its_units(void **state)
     close_scene(&s);
 }
 
+/* What was asked of one post is answered by nobody of another, though he knows the unit. */
+static void only_the_post_answers(void **state)
+{
+    (void)state;
+    struct scene s = {0};
+    int64_t other = -1;
+    open_scene(&s, 1, 1);
+    assert_int_equal(tr_core_open_post(s.core, TR_ROLE_REFERENCE, "", 0, &other, NULL),
+                     TR_OK);
+    hello(&s, 1, TR_ROLE_REFERENCE, "r");
+    hello(&s, 0, TR_ROLE_REWARD, "r");
+    struct tr_digest id = take(&s, 0);
+    done(&s, 1, id, 1, "r");
+    assert_false(tr_core_over(s.core));
+    assert_int_equal(tr_core_counts(s.core).refused, 1);
+    done(&s, 0, id, 1, "r");
+    assert_true(tr_core_over(s.core));
+    close_scene(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -125,6 +145,7 @@ int main(void)
         cmocka_unit_test(who_leaves_before_the_start_decides_nothing),
         cmocka_unit_test(a_new_post_wants_nothing_of_the_old),
         cmocka_unit_test(a_reconnected_worker_keeps_its_units),
+        cmocka_unit_test(only_the_post_answers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
