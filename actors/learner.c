@@ -200,6 +200,15 @@ void tr_learner_refresh(struct tr_learner *l)
     tr_weights_refresh(l->weights, l->ex, l->master);
 }
 
+void tr_learner_rest(struct tr_learner *l)
+{
+    size_t total = (size_t)tr_params_total(l->params);
+    tr_arena_release(&l->arena, l->grad, total * sizeof *l->grad);
+    if (!l->embed_grad) return;
+    total = (size_t)tr_params_outer(l->params)->embed->size;
+    tr_arena_release(&l->arena, l->embed_grad, total * sizeof *l->embed_grad);
+}
+
 static void hash_tensor(struct tr_hash *h, const struct tr_learner *l,
                         const struct tr_param *p, float *hf)
 {

@@ -80,6 +80,9 @@ struct tr_learner_state {
 struct tr_learner_state tr_learner_state(struct tr_learner *l);
 void tr_learner_refresh(struct tr_learner *l);
 
+/* Gives the gradient's memory back to the system until the next step takes it again. */
+void tr_learner_rest(struct tr_learner *l);
+
 /* SHA-256 over names, shapes, masters and moments in Hugging Face order, and t. */
 enum tr_status tr_learner_state_digest(struct tr_learner *l, struct tr_digest *out,
                                        struct tr_err *err);

@@ -58,6 +58,7 @@ static enum tr_status publish(struct tr_trainee *t, struct tr_err *err)
 {
     struct tr_model m;
     if (!t->publishes || tr_shelf_find(&t->published, &t->weights)) return TR_OK;
+    tr_learner_rest(t->learner); /* there are two versions of the weights for a while */
     while (t->published.n >= t->keep) tr_trainee_forget(t, &t->published.at[0]->digest);
     enum tr_status st =
         tr_model_pack(tr_learner_weights(t->learner), tr_learner_exec(t->learner),

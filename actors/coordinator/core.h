@@ -175,6 +175,10 @@ void tr_core_unwant(struct tr_core *c, int64_t want);
 enum tr_status tr_core_retire(struct tr_core *c, int64_t post,
                               const struct tr_digest *digest, struct tr_err *err);
 
+/* Nobody will be sent for these weights any more: who offered them need not keep them. */
+enum tr_status tr_core_withdraw(struct tr_core *c, const struct tr_digest *digest,
+                                struct tr_err *err);
+
 struct tr_core_counts {
     int64_t units, answered, known,
         reissued, /* asked_twice of these: of somebody idle too */

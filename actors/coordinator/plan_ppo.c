@@ -317,7 +317,7 @@ static enum tr_status retire_version(struct tr_plan_ppo *p, struct tr_core *core
     struct tr_digest own = tr_core_digest(core, reference);
     if (st == TR_OK && p->set.rules.kl == TR_KL_FULL && !tr_digest_equal(&own, version))
         st = tr_core_retire(core, reference, version, err);
-    return st;
+    return st == TR_OK ? tr_core_withdraw(core, version, err) : st;
 }
 
 /* What the step waited for since the commit before it. */

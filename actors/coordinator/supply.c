@@ -149,6 +149,22 @@ void tr_core_forget_offers(struct tr_core *c, int64_t worker)
     c->offers = kept;
 }
 
+enum tr_status tr_core_withdraw(struct tr_core *c, const struct tr_digest *digest,
+                                struct tr_err *err)
+{
+    struct tr_message m = {.say = TR_SAY_DROP, .as.drop.digest = *digest};
+    enum tr_status st = TR_OK;
+    int64_t kept = 0;
+    for (int64_t i = 0; i < c->offers; i++) {
+        const struct worker *w = &c->worker[c->offer[i].worker];
+        bool named = tr_digest_equal(&c->offer[i].digest, digest);
+        if (named && st == TR_OK && w->here) st = tr_core_send(c, w->peer, &m, err);
+        if (!named) c->offer[kept++] = c->offer[i];
+    }
+    c->offers = kept;
+    return st;
+}
+
 /* ---- load ---- */
 
 static bool same_host(const struct worker *a, const struct worker *b)

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 enum { TR_ALIGN = 64 };
 
@@ -38,6 +39,15 @@ void *tr_arena_take(struct tr_arena *a, size_t size)
 size_t tr_arena_mark(const struct tr_arena *a)
 {
     return a->used;
+}
+
+void tr_arena_release(const struct tr_arena *a, void *at, size_t size)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE),
+           from = (size_t)((unsigned char *)at - a->base);
+    size_t first = (from + page - 1) / page * page, end = (from + size) / page * page;
+    assert(from + size <= a->size);
+    if (end > first) madvise(a->base + first, end - first, MADV_DONTNEED);
 }
 
 void tr_arena_rewind(struct tr_arena *a, size_t mark)

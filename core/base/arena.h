@@ -32,6 +32,9 @@ void *tr_arena_take(struct tr_arena *a, size_t size);
 size_t tr_arena_cost(size_t size);
 
 size_t tr_arena_mark(const struct tr_arena *a);
+/* Gives the whole pages in [at, at + size) back to the system until they are written again; what was in
+ * all of these bytes is lost. */
+void tr_arena_release(const struct tr_arena *a, void *at, size_t size);
 void tr_arena_rewind(struct tr_arena *a, size_t mark);
 void tr_arena_fini(struct tr_arena *a);
 

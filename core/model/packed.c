@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -259,26 +260,41 @@ enum tr_status tr_packed_seal(struct tr_packed *p, const struct tr_digest *chunk
 
 /* ---- writing what is there ---- */
 
+/* Into the file and not through the mapping: those pages would count as this process's. */
 struct copy_job {
-    unsigned char *to;
+    int fd;
+    off_t to;
     const unsigned char *from;
     size_t size;
+    atomic_int fault; /* errno of one that failed */
 };
 
 static void copy_tile(void *ctx, int64_t tile, void *scratch)
 {
-    const struct copy_job *job = ctx;
-    size_t at = (size_t)tile * TR_CHUNK_BYTES;
-    size_t left = job->size - at;
+    struct copy_job *job = ctx;
+    size_t at = (size_t)tile * TR_CHUNK_BYTES, end = at + TR_CHUNK_BYTES;
     (void)scratch;
-    memcpy(job->to + at, job->from + at, left < TR_CHUNK_BYTES ? left : TR_CHUNK_BYTES);
+    if (end > job->size) end = job->size;
+    while (at < end) {
+        ssize_t n = pwrite(job->fd, job->from + at, end - at, job->to + (off_t)at);
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) {
+            job->fault = n < 0 ? errno : EIO;
+            return;
+        }
+        at += (size_t)n;
+    }
 }
 
-static void copy_part(const struct tr_exec *ex, void *to, const void *from, size_t size)
+static enum tr_status copy_part(const struct tr_packed *p, const struct tr_exec *ex,
+                                uint64_t to, const void *from, size_t size,
+                                struct tr_err *err)
 {
-    struct copy_job job = {to, from, size};
+    struct copy_job job = {.fd = p->fd, .to = (off_t)to, .from = from, .size = size};
     int64_t tiles = (int64_t)((size + TR_CHUNK_BYTES - 1) / TR_CHUNK_BYTES);
     if (tiles > 0) tr_team_run(ex->team, tiles, copy_tile, &job);
+    errno = job.fault;
+    return errno == 0 ? TR_OK : refused(p->part, "cannot write", err);
 }
 
 enum tr_status tr_packed_write(const struct tr_weights *w, const struct tr_exec *ex,
@@ -291,10 +307,11 @@ enum tr_status tr_packed_write(const struct tr_weights *w, const struct tr_exec 
     enum tr_status st = tr_packed_create(tr_weights_params(w), ex->math,
                                          tr_weights_bf16(w), dir, &p, err);
     if (st == TR_OK) {
-        struct tr_weights_parts from = tr_weights_parts(w), to = tr_weights_parts(p->w);
-        copy_part(ex, to.half, from.half, from.half_bytes);
-        copy_part(ex, to.f32, from.f32, from.f32_bytes);
-        st = tr_packed_seal(p, chunk, digest, err);
+        const struct header *h = &p->header;
+        struct tr_weights_parts from = tr_weights_parts(w);
+        st = copy_part(p, ex, h->half_at, from.half, from.half_bytes, err);
+        if (st == TR_OK) st = copy_part(p, ex, h->f32_at, from.f32, from.f32_bytes, err);
+        if (st == TR_OK) st = tr_packed_seal(p, chunk, digest, err);
     }
     if (st != TR_OK) {
         tr_packed_close(p);

@@ -66,16 +66,20 @@ static void say_offers(struct world *w, int i)
     }
 }
 
+static void take_away(struct worker *k, struct tr_digest digest)
+{
+    int64_t kept = 0;
+    for (int64_t n = 0; n < k->offers; n++)
+        if (!tr_digest_equal(&k->offer[n], &digest)) k->offer[kept++] = k->offer[n];
+    k->offers = kept;
+}
+
 static void publish(struct world *w, int i, const struct tr_digest *digest)
 {
     struct worker *k = &w->worker[i];
     for (int64_t n = 0; n < k->offers; n++)
         if (tr_digest_equal(&k->offer[n], digest)) return;
-    if (k->offers == 3) {
-        k->offer[0] = k->offer[1];
-        k->offer[1] = k->offer[2];
-        k->offers--;
-    }
+    while (k->offers >= w->set.staleness + 2) take_away(k, k->offer[0]);
     k->offer[k->offers++] = *digest;
     if (k->joined) say_offers(w, i);
 }
@@ -190,6 +194,7 @@ static void has_loaded(struct world *w, int i, const struct tr_load *load)
 
 static void let_go(struct worker *k, const struct tr_digest *d)
 {
+    if (k->role == TR_ROLE_POLICY) take_away(k, *d);
     if (k->role == TR_ROLE_POLICY || k->role == TR_ROLE_CRITIC) return;
     tr_digests_remove(&k->stub.holds, d);
 }

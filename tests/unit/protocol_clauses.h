@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-enum { COMPANY_CLAUSES = 20, UNIT_CLAUSES = 11 };
+enum { COMPANY_CLAUSES = 21, UNIT_CLAUSES = 11 };
 
 extern const struct CMUnitTest company_clauses[COMPANY_CLAUSES],
     unit_clauses[UNIT_CLAUSES];

@@ -627,6 +627,27 @@ static void clause_7_3_dropped_weights_are_not_asked_of(void **state)
     tr_core_destroy(s.core);
 }
 
+static void clause_7_3_who_offered_is_told_too(void **state)
+{
+    (void)state;
+    struct scene s;
+    struct tr_digest old = named("old");
+    struct tr_message offer = {.say = TR_SAY_OFFER, .as.offer.digest = old};
+    snprintf(offer.as.offer.file, sizeof offer.as.offer.file, "/file");
+    open_scene(&s);
+    tell(&s, 0, hello(0, "r"));
+    tell(&s, 1, hello(1, "r"));
+    tell(&s, 1, offer);
+    assert_int_equal(tr_core_withdraw(s.core, &old, NULL), TR_OK);
+    tick(&s, 1);
+    assert_true(tr_digest_equal(&s.last[1][TR_SAY_DROP].as.drop.digest, &old));
+    assert_true(tr_digest_is_zero(&s.last[0][TR_SAY_DROP].as.drop.digest));
+    assert_int_equal(tr_core_want(s.core, s.post, &old, "", NULL, NULL), TR_OK);
+    tick(&s, 2);
+    assert_int_equal(s.last[0][TR_SAY_LOAD].say, 0); /* from nowhere */
+    tr_core_destroy(s.core);
+}
+
 static void clause_7_4_an_offer_names_where(void **state)
 {
     (void)state;
@@ -664,5 +685,6 @@ const struct CMUnitTest company_clauses[COMPANY_CLAUSES] = {
     cmocka_unit_test(clause_7_1_a_worker_without_weights_says_so),
     cmocka_unit_test(clause_7_2_what_is_held_is_loaded),
     cmocka_unit_test(clause_7_3_dropped_weights_are_not_asked_of),
+    cmocka_unit_test(clause_7_3_who_offered_is_told_too),
     cmocka_unit_test(clause_7_4_an_offer_names_where),
 };
