@@ -1,6 +1,5 @@
 #include "actors/coordinator/core.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -86,8 +85,8 @@ enum tr_status tr_core_room(void *list, int64_t n, int64_t *room, size_t each,
 
 /* ---- actions ---- */
 
-static enum tr_status new_action(struct tr_core *c, struct tr_core_action **out,
-                                 struct tr_err *err)
+enum tr_status tr_core_act(struct tr_core *c, struct tr_core_action **out,
+                           struct tr_err *err)
 {
     if (c->next == c->actions && c->next > 0 && !c->action[c->next - 1].owns)
         c->next = c->actions = 0;
@@ -100,39 +99,11 @@ static enum tr_status new_action(struct tr_core *c, struct tr_core_action **out,
     return TR_OK;
 }
 
-enum tr_status tr_core_say(struct tr_core *c, struct tr_err *err, const char *fmt, ...)
-{
-    struct tr_core_action *a = NULL;
-    enum tr_status st = new_action(c, &a, err);
-    if (st != TR_OK) return st;
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(a->text, sizeof a->text, fmt, ap);
-    va_end(ap);
-    return TR_OK;
-}
-
-enum tr_status tr_core_note(struct tr_core *c, const struct tr_hello *who,
-                            const char *kind, struct tr_err *err, const char *fmt, ...)
-{
-    struct tr_core_action *a = NULL;
-    enum tr_status st = new_action(c, &a, err);
-    if (st != TR_OK) return st;
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(a->text, sizeof a->text, fmt, ap);
-    va_end(ap);
-    if (!c->memo || !c->memo->event) return TR_OK;
-    c->dirty = true;
-    return c->memo->event(c->memo->self, (enum tr_role)who->role, who->instance, kind,
-                          a->text, err);
-}
-
 enum tr_status tr_core_send(struct tr_core *c, int64_t peer, const struct tr_message *m,
                             struct tr_err *err)
 {
     struct tr_core_action *a = NULL;
-    enum tr_status st = new_action(c, &a, err);
+    enum tr_status st = tr_core_act(c, &a, err);
     if (st != TR_OK) return st;
     a->send = true;
     a->peer = peer;
@@ -277,7 +248,7 @@ static enum tr_status end(struct tr_core *c, struct tr_err *err)
         st = send_report(c, c->question[i].peer, TR_GONE, bye.as.parting.reason, &nothing,
                          err);
     c->questions = 0;
-    return st;
+    return st == TR_OK ? tr_core_tell_held(c, true, err) : st;
 }
 
 /* What follows from what was heard: weights are sent for, kept answers told, units handed out. */
@@ -310,14 +281,15 @@ static enum tr_status hear_worker(struct tr_core *c, int64_t at, struct tr_messa
     if (m->say == TR_SAY_FAIL) return tr_core_hear_fail(c, at, &m->as.fail, err);
     if (m->say == TR_SAY_LOADED) return tr_core_hear_loaded(c, at, &m->as.loaded, err);
     if (m->say == TR_SAY_OFFER) return tr_core_hear_offer(c, at, &m->as.offer, err);
-    if (m->say == TR_SAY_BYE) return tr_core_leave(c, at, "said bye", err);
+    if (m->say == TR_SAY_BYE) return tr_core_leave(c, at, false, "said bye", err);
     if (m->say == TR_SAY_PROGRESS) {
         tr_core_hear_progress(c, at, &m->as.progress);
         return TR_OK;
     }
     c->counts.refused++;
-    return tr_core_say(c, err, "%s said what only a coordinator says",
-                       c->worker[at].hello.instance);
+    return tr_core_note(c, &c->worker[at].hello, "no good", err,
+                        "%s said what only a coordinator says",
+                        c->worker[at].hello.instance);
 }
 
 /* Whoever worked for a coordinator that was here before says hello again. */
@@ -354,6 +326,7 @@ static enum tr_status look_at_clock(struct tr_core *c, struct tr_err *err)
     c->looked = c->now;
     c->busy = 0;
     enum tr_status st = tr_core_check_silence(c, err);
+    if (st == TR_OK) st = tr_core_tell_held(c, false, err);
     if (st == TR_OK && !c->over) st = tr_core_ask_twice(c, err);
     return st == TR_OK && !c->over ? say_here(c, err) : st;
 }
@@ -400,9 +373,9 @@ enum tr_status tr_core_lose(struct tr_core *c, int64_t peer, const char *why, do
     c->now = now;
     if (at < 0) {
         c->counts.refused++;
-        return tr_core_say(c, err, "a stranger: %s", why);
+        return tr_core_note(c, NULL, "turned away", err, "a stranger: %s", why);
     }
-    enum tr_status st = tr_core_leave(c, at, why, err);
+    enum tr_status st = tr_core_leave(c, at, true, why, err);
     return st == TR_OK ? go_on(c, err) : st;
 }
 

@@ -15,6 +15,14 @@
  *        ^                                                      |
  *        '--- silence, fail, worker gone, answer no good -------'
  *
+ * What fails. A unit has failed when a worker says so, answers it badly, falls silent with it, or vanishes or breaks
+ * the protocol while it has it; after `attempts` of these the run gives up. One that is given back by who leaves,
+ * or taken back from who was slow or gave its place to another process of its name while it still spoke, has not.
+ *
+ * One name, two processes. The one that was started later is right, and at once: a former self that was killed
+ * does not say so. The other is told to go when it speaks. If they were to take turns, each has its place for a
+ * while first, from one second to a minute as it happens again, unless it has been silent for two.
+ *
  * A slow worker. Asking twice is harmless, so where nothing waits at a post and somebody there has nothing in hand, the
  * unit that has been out longest goes to him too: once it has been out for three times the median of the post's
  * last answers and for five seconds, one unit of a post at a time and each once. Whoever answers first has answered it.
@@ -73,7 +81,7 @@ struct tr_core_settings {
     double
         remind_seconds; /* of either wait: then people are told, and as long again later; 0: never */
     double here_seconds; /* between two signs of life to a worker; 0: none */
-    int64_t attempts;    /* of a unit, before the run gives up */
+    int64_t attempts;    /* of a unit that fail, before the run gives up */
 };
 
 /* Borrows the planner and the memo (or NULL) until destroy. */
@@ -183,7 +191,8 @@ struct tr_core_counts {
     int64_t units, answered, known,
         reissued, /* asked_twice of these: of somebody idle too */
         asked_twice, second_answers, differences, refused, unknown_fields, replayed,
-        joins, losses;
+        joins, losses,
+        unsaid; /* events that got no line of their own: only their number was told */
 };
 struct tr_core_counts tr_core_counts(const struct tr_core *c);
 

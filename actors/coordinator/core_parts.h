@@ -1,9 +1,10 @@
-/* core_parts.h - the state of the core, for core.c, roster.c, work.c, chain.c, supply.c and nobody
+/* core_parts.h - the state of the core, for core.c, talk.c, roster.c, work.c, chain.c, supply.c and nobody
  * else. */
 #ifndef TR_ACTORS_COORDINATOR_CORE_PARTS_H
 #define TR_ACTORS_COORDINATOR_CORE_PARTS_H
 
 #include "actors/coordinator/core.h"
+#include "actors/coordinator/quota.h"
 
 enum work_state { WORK_KNOWN, WORK_WAITING, WORK_SENT };
 
@@ -19,7 +20,8 @@ struct work {
     struct work *before, *after;    /* in its post's queue, or its worker's hand */
     int64_t worker;                 /* while SENT: index */
     int64_t delivery; /* while SENT: which action says so, if it waits still */
-    int64_t attempts;
+    int64_t sent,
+        failed; /* times: what is taken back for no fault of its own has not failed */
     double given, deadline; /* clock; while SENT */
     bool twice;             /* it was given to somebody idle besides a slow worker */
 };
@@ -43,6 +45,7 @@ struct worker {
     int64_t loading; /* the want it was told to load, or -1 */
     double load_deadline;
     double estranged_since; /* a learner that fits no unit; 0: not so */
+    int64_t replaced; /* how many of its name took each other's place before it, lately */
 };
 
 enum { PACES = 15, PACES_LEAST = 3 };
@@ -117,26 +120,34 @@ struct tr_core {
     struct tr_core_action *action; /* owns; a queue: next .. actions-1 */
     int64_t next, actions, action_room;
     struct tr_core_counts counts;
-    struct tr_fail fault; /* the last that a worker told of a unit */
+    struct tr_quota quota; /* of lines that peers cause */
+    struct tr_fail fault;  /* the last that a worker told of a unit */
     struct question question[QUESTIONS];
     int questions;
     double ask_again; /* clock: not before */
 };
 
-/* core.c: a line for people, a message for a peer. Until tr_core_next has given it out, a delivery
- * borrows its unit's content: who takes the unit back takes the delivery back. */
-enum tr_status tr_core_say(struct tr_core *c, struct tr_err *err, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
-/* The same, and the memo has it as something that happened to this worker. */
-enum tr_status tr_core_note(struct tr_core *c, const struct tr_hello *who,
-                            const char *kind, struct tr_err *err, const char *fmt, ...)
-    __attribute__((format(printf, 5, 6)));
+/* core.c: a message for a peer. Until tr_core_next has given it out, a delivery borrows its unit's
+ * content: who takes the unit back takes the delivery back. */
+enum tr_status tr_core_act(struct tr_core *c, struct tr_core_action **out,
+                           struct tr_err *err);
 enum tr_status tr_core_send(struct tr_core *c, int64_t peer, const struct tr_message *m,
                             struct tr_err *err);
 void tr_core_send_back(struct tr_core *c, const struct work *k);
 /* list: the address of a pointer to n things of `each` bytes, which may hold one more afterwards. */
 enum tr_status tr_core_room(void *list, int64_t n, int64_t *room, size_t each,
                             struct tr_err *err);
+
+/* talk.c: a line for people, about the run */
+enum tr_status tr_core_say(struct tr_core *c, struct tr_err *err, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+/* Something happened to a peer: a line for people, and the memo has it as this worker's. NULL: a
+ * stranger's, of whom the memo has nothing. Of what happens too often the number is told instead. */
+enum tr_status tr_core_note(struct tr_core *c, const struct tr_hello *who,
+                            const char *kind, struct tr_err *err, const char *fmt, ...)
+    __attribute__((format(printf, 5, 6)));
+/* Those numbers, when they are due; all: at once. */
+enum tr_status tr_core_tell_held(struct tr_core *c, bool all, struct tr_err *err);
 
 /* roster.c */
 int64_t tr_core_find_worker(const struct tr_core *c, int64_t peer); /* or -1 */
@@ -148,8 +159,8 @@ bool tr_core_all_here(const struct tr_core *c);
 bool tr_core_idle(const struct tr_core *c, const struct worker *w);
 /* TR_GONE names the posts that are not filled when the time to join is up, or that were left. */
 enum tr_status tr_core_check_filled(struct tr_core *c, struct tr_err *err);
-/* Takes its work back and forgets it. */
-enum tr_status tr_core_leave(struct tr_core *c, int64_t at, const char *why,
+/* Takes its work back and forgets it. fell: it may be the work's fault. */
+enum tr_status tr_core_leave(struct tr_core *c, int64_t at, bool fell, const char *why,
                              struct tr_err *err);
 /* "reward main", "policy": into text [128]. */
 const char *tr_core_post_text(const struct post *p, char *text);

@@ -156,6 +156,7 @@ enum tr_status tr_journal_note_company(struct tr_journal *j, const struct tr_cor
         {"replayed", n.replayed},
         {"joined", n.joins},
         {"left", n.losses},
+        {"unsaid", n.unsaid},
     };
     enum tr_status st = note_workers(j, core, now, err);
     for (size_t i = 0; i < sizeof row / sizeof *row && st == TR_OK; i++)

@@ -57,7 +57,7 @@ enum tr_status tr_core_close_post(struct tr_core *c, int64_t post, struct tr_err
         struct worker *w = &c->worker[i];
         if (!w->here || w->post != post) continue;
         st = tr_core_send(c, w->peer, &bye, err);
-        if (st == TR_OK) st = tr_core_leave(c, i, "its post was closed", err);
+        if (st == TR_OK) st = tr_core_leave(c, i, false, "its post was closed", err);
     }
     return st;
 }
@@ -144,11 +144,14 @@ static void forget_provisional(struct tr_core *c, int64_t post)
             take_its_word(c, post, &c->worker[i].hello);
 }
 
-enum tr_status tr_core_leave(struct tr_core *c, int64_t at, const char *why,
+enum tr_status tr_core_leave(struct tr_core *c, int64_t at, bool fell, const char *why,
                              struct tr_err *err)
 {
     struct worker *w = &c->worker[at];
-    while (w->hand.last) tr_core_take_back(c, w->hand.last); /* the order stays */
+    while (w->hand.last) { /* the order stays */
+        w->hand.last->failed += fell;
+        tr_core_take_back(c, w->hand.last);
+    }
     w->here = false;
     w->loading = -1;
     c->counts.losses++;
@@ -339,40 +342,91 @@ static enum tr_status send_elder_away(struct tr_core *c, int64_t peer,
                        : st;
 }
 
+/* A process with units in hand speaks every second. */
+static bool is_answering(const struct tr_core *c, const struct worker *w)
+{
+    static const double quiet = 2;
+    return c->now < w->heard + quiet;
+}
+
+static const double longest_pause = 60;
+
+/* How long one of its name has its place before another is let in; the first is at once. */
+static double pause_of(const struct worker *elder)
+{
+    double pause = elder->replaced > 0 ? 1 : 0;
+    for (int64_t i = 1; i < elder->replaced && pause < longest_pause; i++) pause *= 2;
+    return pause < longest_pause ? pause : longest_pause;
+}
+
+/* The later process takes the elder's place, or (*waits) is not heard yet: it says hello again. */
+static enum tr_status replace(struct tr_core *c, int64_t at, const struct tr_hello *h,
+                              bool *waits, struct tr_err *err)
+{
+    const struct worker *elder = &c->worker[at];
+    bool answering = is_answering(c, elder);
+    *waits = answering && c->now < elder->joined + pause_of(elder);
+    if (!*waits) return tr_core_leave(c, at, !answering, "it was started anew", err);
+    return tr_core_note(c, h, "waits", err,
+                        "%s waits: another process of that name has been here for %.0f s "
+                        "and speaks; each needs a name of its own",
+                        h->instance, c->now - elder->joined);
+}
+
+/* How often those of one name took each other's place lately, with this time. */
+static int64_t count_replaced(const struct tr_core *c, const struct worker *elder)
+{
+    return elder->joined + 2 * longest_pause < c->now ? 1 : elder->replaced + 1;
+}
+
+static bool is_another(const struct worker *w, int64_t post, const struct tr_hello *h)
+{
+    return w->hello.incarnation != h->incarnation || w->post != post ||
+           strcmp(w->hello.instance, h->instance) != 0;
+}
+
+/* One that is not here, or not any more: it is taken, or told why not. *at: -1 then. */
+static enum tr_status take_in(struct tr_core *c, int64_t peer, int64_t post,
+                              const struct tr_hello *h, int64_t *at, struct tr_err *err)
+{
+    char reason[200] = "";
+    find_fault(c, post, h, reason, sizeof reason);
+    if (!reason[0]) return add_worker(c, peer, post, h, at, err);
+    c->counts.refused++;
+    enum tr_status st =
+        tr_core_note(c, h, "turned away", err, "%s %s turned away: %s",
+                     tr_role_name((enum tr_role)h->role), h->instance, reason);
+    return st == TR_OK ? welcome(c, peer, -1, reason, err) : st;
+}
+
 enum tr_status tr_core_admit(struct tr_core *c, int64_t peer, const struct tr_hello *h,
                              struct tr_err *err)
 {
-    char reason[200] = "";
     enum tr_status st = TR_OK;
-    bool joined = false;
-    int64_t post = tr_core_post(c, (enum tr_role)h->role, h->slot);
+    int64_t replaced = 0, post = tr_core_post(c, (enum tr_role)h->role, h->slot);
     int64_t at = tr_core_find_worker(c, peer);
     if (at < 0) {
         at = find_instance(c, post, h->instance);
         if (at >= 0 && h->incarnation < c->worker[at].hello.incarnation)
             return send_elder_away(c, peer, h, err);
     }
-    if (at >= 0 && c->worker[at].hello.incarnation != h->incarnation) {
-        st = tr_core_leave(c, at, "it was started anew", err);
+    bool stays = at >= 0 && !is_another(&c->worker[at], post, h), waits = false;
+    if (at >= 0 && !stays) {
+        replaced = count_replaced(c, &c->worker[at]);
+        st = replace(c, at, h, &waits, err);
         at = -1;
     }
-    if (st != TR_OK) return st;
-    if (at >= 0) {
+    if (st != TR_OK || waits) return st;
+    if (stays)
         greet_again(c, at, peer, h);
-    } else {
-        find_fault(c, post, h, reason, sizeof reason);
-        if (!reason[0]) st = add_worker(c, peer, post, h, &at, err);
-        joined = st == TR_OK && !reason[0];
-    }
-    if (st == TR_OK && reason[0]) {
-        c->counts.refused++;
-        st = tr_core_note(c, h, "turned away", err, "%s %s turned away: %s",
-                          tr_role_name((enum tr_role)h->role), h->instance, reason);
-    }
-    if (st == TR_OK) st = welcome(c, peer, at, reason, err);
-    if (st == TR_OK && joined) st = ask_swap(c, at, err);
-    if (st == TR_OK && at >= 0) st = tr_core_drop_unwanted(c, at, err);
-    return st == TR_OK && at >= 0 ? tr_core_catch_up(c, at, err) : st;
+    else
+        st = take_in(c, peer, post, h, &at, err);
+    if (st != TR_OK || at < 0) return st;
+    if (!stays) c->worker[at].replaced = replaced;
+    st = welcome(c, peer, at, "", err);
+    if (st == TR_OK && !stays) st = ask_swap(c, at, err);
+    if (st == TR_OK) st = tr_core_drop_unwanted(c, at, err);
+    return st == TR_OK ? tr_core_catch_up(c, at, err) : st;
 }
 
 /* ---- are all there? ---- */
@@ -449,7 +503,7 @@ static enum tr_status check_estranged(struct tr_core *c, int64_t at, struct tr_e
     }
     if (w->estranged_since <= 0) w->estranged_since = c->now;
     if (c->now < w->estranged_since + patience) return TR_OK;
-    enum tr_status st = tr_core_leave(c, at, why, err);
+    enum tr_status st = tr_core_leave(c, at, false, why, err);
     return st == TR_OK ? tr_core_turn_away(c, w->peer, why, err) : st;
 }
 

@@ -246,7 +246,9 @@ enum tr_status tr_core_hear_loaded(struct tr_core *c, int64_t at,
     struct worker *w = &c->worker[at];
     char text[65];
     if (w->loading < 0)
-        return l->ok ? TR_OK : tr_core_say(c, err, "%s: %s", w->hello.instance, l->text);
+        return l->ok ? TR_OK
+                     : tr_core_note(c, &w->hello, "could not load", err, "%s: %s",
+                                    w->hello.instance, l->text);
     struct want *n = &c->want[w->loading];
     if (n->known && !tr_digest_is_zero(&l->digest) &&
         !tr_digest_equal(&n->digest, &l->digest))

@@ -180,16 +180,18 @@ static enum tr_status give_up(const struct tr_core *c, const struct work *k,
 {
     bool told = tr_digest_equal(&c->fault.id, &k->unit.id);
     return tr_err_set(err, TR_GONE, "a unit %s failed %lld times; giving up%s%s",
-                      tr_unit_kind_name(k->unit.kind), (long long)k->attempts,
+                      tr_unit_kind_name(k->unit.kind), (long long)k->failed,
                       told ? ": " : "", told ? c->fault.text : "");
 }
 
 static enum tr_status give(struct tr_core *c, struct work *k, int64_t at,
                            struct tr_err *err)
 {
-    if (k->attempts >= c->set.attempts) return give_up(c, k, err);
+    enum { SENT_MAX = 1000000 }; /* what a message can say */
+    if (k->failed >= c->set.attempts) return give_up(c, k, err);
     struct tr_message m = {.say = TR_SAY_UNIT, .content = k->unit.content};
-    m.as.unit = (struct tr_deliver){.id = k->unit.id, .attempt = ++k->attempts};
+    k->sent += k->sent < SENT_MAX;
+    m.as.unit = (struct tr_deliver){.id = k->unit.id, .attempt = k->sent};
     enum tr_status st = tr_core_send(c, c->worker[at].peer, &m, err);
     if (st != TR_OK) return st;
     detach(&c->post[k->post].waiting, k);
@@ -201,7 +203,7 @@ static enum tr_status give(struct tr_core *c, struct work *k, int64_t at,
     k->delivery = c->actions - 1;
     k->given = c->now;
     k->deadline = c->now + c->set.silence_seconds;
-    c->counts.reissued += k->attempts > 1;
+    c->counts.reissued += k->sent > 1;
     return TR_OK;
 }
 
@@ -449,8 +451,9 @@ static enum tr_status second_answer(struct tr_core *c, int64_t at,
                             c->worker[at].hello.instance);
     }
     c->counts.refused++;
-    return tr_core_say(c, err, "%s answered a unit that nobody asked for",
-                       c->worker[at].hello.instance);
+    return tr_core_note(c, &c->worker[at].hello, "no good", err,
+                        "%s answered a unit that nobody asked for",
+                        c->worker[at].hello.instance);
 }
 
 enum tr_status tr_core_hear_done(struct tr_core *c, int64_t at, struct tr_message *m,
@@ -474,6 +477,7 @@ enum tr_status tr_core_hear_done(struct tr_core *c, int64_t at, struct tr_messag
     if (st == TR_OK) st = accept(c, at, k, m, &why);
     if (st == TR_BADMSG) {
         c->counts.refused++;
+        k->failed++;
         return tr_core_note(c, &c->worker[at].hello, "no good", err, "%s: %s",
                             c->worker[at].hello.instance, why.text);
     }
@@ -490,6 +494,7 @@ enum tr_status tr_core_hear_fail(struct tr_core *c, int64_t at, const struct tr_
         return TR_OK;
     }
     tr_core_take_back(c, k);
+    k->failed++;
     c->fault = *f;
     if (!f->retryable)
         return tr_err_set(err, (enum tr_status)f->code, "%s: %s: %s",
@@ -547,6 +552,7 @@ enum tr_status tr_core_check_silence(struct tr_core *c, struct tr_err *err)
             if (st != TR_OK) return st;
             if (c->now - w->heard >= c->set.silence_seconds) w->silent = true;
             tr_core_take_back(c, k);
+            k->failed++;
         }
     }
     return TR_OK;

@@ -104,6 +104,7 @@ void look(struct scene *s)
         bool waits = strstr(a.text, "been here for") || strstr(a.text, "not joined");
         if (!a.send && waits && s->sayings < 16)
             snprintf(s->said[s->sayings++], sizeof s->said[0], "%s", a.text);
+        s->lines += !a.send;
         if (!a.send) continue;
         int p = (int)a.peer;
         if (a.message.say == TR_SAY_UNIT)

@@ -32,7 +32,7 @@ struct scene {
     bool told_ok[8];
     char reason[8][200];
     char said[16][320]; /* lines for people about a wait */
-    int sayings;
+    int sayings, lines; /* lines: all of them */
     struct tr_err err;
     enum tr_status st;
 };

@@ -319,6 +319,12 @@ static void clause_5_2_another_incarnation_is_another_process(void **state)
     tell(&s, 2, hello(0, "r")); /* the elder, over another connection */
     assert_int_equal(s.times[2][TR_SAY_BYE], 1);
     assert_int_equal(s.times[2][TR_SAY_UNIT], 0);
+    again.as.hello.incarnation = 3; /* once more, while the second is there and speaks */
+    tell(&s, 3, again);
+    assert_int_equal(s.times[3][TR_SAY_WELCOME], 0);
+    s.now = 2.5;
+    tell(&s, 3, again);
+    assert_true(welcome_of(&s, 3)->admitted);
     tr_core_destroy(s.core);
 }
 

@@ -57,6 +57,113 @@ static void an_elder_of_the_same_name_is_sent_away(void **state)
     close_scene(&s);
 }
 
+static void says_progress(struct scene *s, int peer)
+{
+    struct tr_message m = {.say = TR_SAY_PROGRESS};
+    for (int i = 0; i < s->hands[peer]; i++)
+        m.as.progress.in_hand.at[m.as.progress.in_hand.n++] = s->in_hand[peer][i];
+    tell(s, peer, &m);
+}
+
+/* Whoever is in place speaks, and an ever newer one comes twice a second, over connections in turn or over one: each
+ * has its place for longer, no unit has failed, and who is left answers. */
+static void who_fights_for_a_name_waits(void **state)
+{
+    (void)state;
+    for (int connections = 1; connections <= 2; connections++) {
+        struct scene s = {0};
+        int there = 4, changes = 0;
+        open_scene(&s, 2, 1);
+        for (int i = 0; i < 2000; i++) {
+            int peer = 4 + i % connections;
+            struct tr_message m = incarnate(i);
+            s.now = 0.5 * i;
+            says_progress(&s, there);
+            int64_t joins = tr_core_counts(s.core).joins;
+            s.welcome[peer] = false;
+            if (peer != there) s.hands[peer] = 0;
+            int before = s.hands[peer];
+            tell(&s, peer, &m);
+            assert_int_equal(s.st, TR_OK);
+            if (tr_core_counts(s.core).joins == joins) continue;
+            assert_true(s.welcome[peer] && s.hands[peer] == before + 2);
+            s.hands[peer] = 2; /* the same two once more */
+            there = peer;
+            changes++;
+            if (changes == 2) assert_true(s.now < 1); /* the first restart is at once */
+        }
+        /* after 0, 1, 2, 4 ... 32 s, and then once a minute */
+        assert_in_range(changes, 2 + 6 + 14, 2 + 6 + 16);
+        answer_all(&s, there);
+        assert_true(tr_core_over(s.core));
+        close_scene(&s);
+    }
+}
+
+/* It was restarted some times, works for two minutes, and is restarted: at once, though it spoke just now. */
+static void an_old_fight_is_forgotten(void **state)
+{
+    (void)state;
+    struct scene s = {0};
+    const double at[] = {0, 0.1, 1.2, 124};
+    open_scene(&s, 2, 1);
+    for (int i = 0; i < 4; i++) {
+        for (; i > 0 && s.now < at[i] - 0.05; s.now += 0.1) says_progress(&s, 3 + i);
+        s.now = at[i];
+        struct tr_message m = incarnate(i);
+        tell(&s, 4 + i, &m);
+        if (!s.welcome[4 + i]) fail_msg("number %d waits", i);
+        assert_int_equal(s.hands[4 + i], 2);
+    }
+    const double since[] = {0.5, 1.1}; /* but the count begins anew: a second */
+    for (int i = 0; i < 2; i++) {
+        struct tr_message m = incarnate(9);
+        s.now = 124 + since[i];
+        says_progress(&s, 7);
+        tell(&s, 0, &m);
+        assert_int_equal(s.welcome[0], i);
+    }
+    close_scene(&s);
+}
+
+enum end { SAYS_BYE, IS_REPLACED, IS_REPLACED_DEAD, IS_LOST, ANSWERS_BADLY };
+
+/* Four failures are allowed. */
+static void what_counts_as_a_failure(void **state)
+{
+    (void)state;
+    const struct {
+        enum end end;
+        bool fails;
+    } rows[] = {{SAYS_BYE, false},
+                {IS_REPLACED, false},
+                {IS_REPLACED_DEAD, true},
+                {IS_LOST, true},
+                {ANSWERS_BADLY, true}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct scene s = {0};
+        int times = 0;
+        open_scene(&s, 1, 1);
+        s.asked.refuse = rows[i].end == ANSWERS_BADLY;
+        for (int n = 0; n < 12 && s.st == TR_OK; n++) {
+            struct tr_message m = incarnate(n), bye = {.say = TR_SAY_BYE};
+            s.hands[4] = 0;
+            if (rows[i].end == IS_REPLACED) says_progress(&s, 4);
+            tell(&s, 4 + n % 2 * (rows[i].end == IS_REPLACED_DEAD), &m);
+            if (s.st != TR_OK) break;
+            times++;
+            if (rows[i].end == SAYS_BYE) tell(&s, 4, &bye);
+            if (rows[i].end == IS_LOST)
+                s.st = tr_core_lose(s.core, 4, "gone", s.now, &s.err);
+            if (rows[i].end == ANSWERS_BADLY) done(&s, 4, take(&s, 4), 1, "r");
+            s.now += rows[i].end == IS_REPLACED_DEAD ? 3 : 70;
+        }
+        if ((s.st == TR_GONE) != rows[i].fails || times != (rows[i].fails ? 4 : 12))
+            fail_msg("row %zu: %s after %d", i, tr_status_name(s.st), times);
+        close_scene(&s);
+    }
+}
+
 /* Weights that a first worker had are not those of the run when it leaves before that begins. */
 static void who_leaves_before_the_start_decides_nothing(void **state)
 {
@@ -142,6 +249,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_restarted_worker_is_a_new_one),
         cmocka_unit_test(an_elder_of_the_same_name_is_sent_away),
+        cmocka_unit_test(who_fights_for_a_name_waits),
+        cmocka_unit_test(an_old_fight_is_forgotten),
+        cmocka_unit_test(what_counts_as_a_failure),
         cmocka_unit_test(who_leaves_before_the_start_decides_nothing),
         cmocka_unit_test(a_new_post_wants_nothing_of_the_old),
         cmocka_unit_test(a_reconnected_worker_keeps_its_units),
