@@ -1,5 +1,6 @@
 /* The command `troupe`: one row a subcommand, each in a file of its own. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "launch/cli/coordinator.h"
@@ -184,5 +185,7 @@ int main(int argc, char **argv)
     if (!c) return unknown(name);
     if (argc > 2 && (!strcmp(argv[2], "--help") || !strcmp(argv[2], "-h")))
         return help(name);
+    /* For processes that this one starts: OpenBLAS has begun here before main, with threads that spin. */
+    (void)setenv("OPENBLAS_NUM_THREADS", "1", 0);
     return c->run(argc - 1, argv + 1);
 }
