@@ -42,6 +42,9 @@ enum tr_status tr_child_start(const char *const *words, const char *log,
     } argv = {.word = {"troupe"}};
     int n = 1;
     for (; words[n - 1] && n <= TR_CHILD_WORDS; n++) argv.word[n] = words[n - 1];
+    if (words[n - 1])
+        return tr_err_set(err, TR_BADARG, "a process for %s: more than %d words",
+                          words[0], TR_CHILD_WORDS);
     pid_t parent = getpid();
     out->pid = fork();
     if (out->pid == 0) become(argv.exec, log, parent);

@@ -20,7 +20,8 @@ struct tr_child {
     int code;  /* once it has ended: its exit code, or minus the signal that ended it */
 };
 
-/* Starts this very program with these words (the subcommand first, NULL last). Its standard error
+/* Starts this very program with these words (the subcommand first, NULL last; TR_BADARG when there are
+ * more than TR_CHILD_WORDS). Its standard error
  * is appended to the file `log`, or is ours when that is NULL. */
 enum tr_status tr_child_start(const char *const *words, const char *log,
                               struct tr_child *out, struct tr_err *err);

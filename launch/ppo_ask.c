@@ -98,21 +98,21 @@ static enum tr_status read_edit(const char *argument, struct edit *e, struct tr_
                   json_object_get(e->doc, "external");
     if (!e->has_wish || e->swap.remove) return TR_OK;
     json_t *reward = json_copy(e->doc);
+    if (!reward || json_object_set_new(e->doc, "reward", reward) != 0)
+        return tr_err_set(err, TR_NOMEM, "a swap"); /* the doc owns it, for the wish */
     json_object_del(reward, "at");
     json_object_del(reward, "remove");
-    json_object_set_new(e->doc, "reward", reward); /* lives as long as the wish */
     st = tr_reward_read(reward, "swap", &e->wish, err);
     if (st == TR_OK && e->wish.role.model)
         snprintf(e->swap.folder, sizeof e->swap.folder, "%s", e->wish.role.model);
     return st;
 }
 
+/* A wish that is noted borrows from its doc: without memory to keep that, it is never freed. */
 static void keep_or_drop(struct tr_ppo_parts *p, struct edit *e, bool keep)
 {
-    if (keep && e->has_wish)
-        json_array_append_new(p->kept, e->doc);
-    else
-        json_decref(e->doc);
+    bool noted = keep && e->has_wish;
+    if (!noted || json_array_append(p->kept, e->doc) == 0) json_decref(e->doc);
 }
 
 /* A new slot, or a rule in a slot, needs processes of its own. */

@@ -30,7 +30,9 @@ struct tr_staff {
 
 void tr_words_add(struct tr_words *w, const char *flag, const char *value)
 {
-    if (w->n + 2 > TR_CHILD_WORDS) return; /* child.h refuses what is cut off */
+    int n = value ? 2 : 1;
+    w->cut = w->cut || w->n + n > TR_CHILD_WORDS;
+    if (w->cut) return;
     w->at[w->n++] = flag;
     if (value) w->at[w->n++] = value;
     w->at[w->n] = NULL;
@@ -38,7 +40,9 @@ void tr_words_add(struct tr_words *w, const char *flag, const char *value)
 
 static char *new_text(struct tr_words *w)
 {
-    return w->text[w->texts++ % (int)(sizeof w->text / sizeof *w->text)];
+    const int most = sizeof w->text / sizeof *w->text;
+    w->cut = w->cut || w->texts == most;
+    return w->text[w->cut ? 0 : w->texts++];
 }
 
 void tr_words_number(struct tr_words *w, const char *flag, int64_t value)
@@ -55,6 +59,18 @@ void tr_words_real(struct tr_words *w, const char *flag, double value)
     tr_words_add(w, flag, text);
 }
 
+static enum tr_status ask_words(const struct tr_staff_settings *s,
+                                const struct tr_member *m, struct tr_words *out,
+                                struct tr_err *err)
+{
+    *out = (struct tr_words){.n = 0};
+    enum tr_status st = s->words(s->self, m, out, err);
+    if (st != TR_OK || !out->cut) return st;
+    return tr_err_set(err, TR_BADARG,
+                      "%s: its command line has more than %d words or %zu numbers",
+                      m->name, TR_CHILD_WORDS, sizeof out->text / sizeof *out->text);
+}
+
 /* ---- a member ---- */
 
 static enum tr_status log_path(const struct tr_staff *s, const struct place *p, char *out,
@@ -69,9 +85,9 @@ static enum tr_status start(struct tr_staff *s, struct place *p, double now,
                             struct tr_err *err)
 {
     char log[1024];
-    struct tr_words words = {.n = 0};
+    struct tr_words words;
     enum tr_status st = log_path(s, p, log, sizeof log, err);
-    if (st == TR_OK) st = s->set.words(s->set.self, &p->member, &words, err);
+    if (st == TR_OK) st = ask_words(&s->set, &p->member, &words, err);
     if (st == TR_OK) st = tr_child_start(words.at, log, &p->child, err);
     p->started = now;
     return st;
@@ -264,8 +280,8 @@ static enum tr_status put_post(const struct tr_staff_settings *s,
                                const struct tr_member *post, struct tr_buf *out,
                                struct tr_err *err)
 {
-    struct tr_words w = {.n = 0};
-    enum tr_status st = s->words(s->self, post, &w, err);
+    struct tr_words w;
+    enum tr_status st = ask_words(s, post, &w, err);
     for (int i = 0; i < w.n && st == TR_OK; i++)
         st = tr_buf_printf(out, err, "%s%s", i ? "\t" : "", w.at[i]);
     return st == TR_OK ? tr_buf_puts(out, "\n", err) : st;

@@ -30,6 +30,7 @@ struct tr_words { /* of a command line; numbers are kept here */
     int n;
     char text[8][32];
     int texts;
+    bool cut; /* there were more than fit: whoever asked for them refuses these */
 };
 void tr_words_add(struct tr_words *w, const char *flag,
                   const char *value); /* value or NULL */

@@ -41,6 +41,7 @@ static int child(int argc, char **argv)
 
 struct owner {
     const char *word, *number;
+    int flags, numbers; /* that follow them */
     bool answers, spares;
     int64_t fell, lost, starts;
     double since; /* of the life that was asked about last */
@@ -55,6 +56,8 @@ static enum tr_status words(void *self, const struct tr_member *m, struct tr_wor
     (void)err;
     o->starts++;
     tr_words_add(out, o->word, o->number);
+    for (int i = 0; i < o->flags; i++) tr_words_add(out, "--flag", NULL);
+    for (int i = 0; i < o->numbers; i++) tr_words_number(out, "--number", i);
     return TR_OK;
 }
 
@@ -305,6 +308,40 @@ static double seconds_to_end(const char *word, int64_t replicas, double grace)
     return took;
 }
 
+/* None is started with fewer words than it was to have, and none is told to others. */
+static void test_a_long_command_line(void **state)
+{
+    (void)state;
+    static const struct {
+        int flags, numbers;
+        enum tr_status want;
+    } rows[] = {{TR_CHILD_WORDS - 2, 0, TR_OK},
+                {TR_CHILD_WORDS - 1, 0, TR_BADARG},
+                {0, 8, TR_OK},
+                {0, 9, TR_BADARG}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct owner o = {.word = "exit", .number = "0"};
+        struct made m;
+        struct tr_err err = {0}, told = {0};
+        char file[SCRATCH_ROOM];
+        make(&m, &o, 0);
+        scratch_path(file, m.dir, "posts");
+        const struct tr_staff_settings s = {.words = words, .self = &o};
+        const struct tr_joining j = {.roles_file = file};
+        const struct tr_member post = tr_member_of(TR_ROLE_CRITIC, "");
+        o.flags = rows[i].flags;
+        o.numbers = rows[i].numbers;
+        enum tr_status st = tr_staff_add(m.staff, TR_ROLE_CRITIC, "", 1, &err);
+        enum tr_status tell = tr_staff_tell(&s, &j, "", &post, 1, &told);
+        if (st != rows[i].want || tell != st)
+            fail_msg("row %zu: %s; %s", i, err.text, told.text);
+        if (st != TR_OK && !(strstr(err.text, "critic-1") && strstr(told.text, "critic")))
+            fail_msg("row %zu: %s; %s", i, err.text, told.text);
+        tr_staff_destroy(m.staff, 20);
+        scratch_remove(m.dir);
+    }
+}
+
 /* Nobody waits longer than it takes; who does not go is killed when the time is up. Upper bounds are wide:
  * a busy machine is no failure. */
 static void test_the_end(void **state)
@@ -329,9 +366,8 @@ static void test_the_end(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_falls),
-        cmocka_unit_test(test_an_answer_resets_the_count),
-        cmocka_unit_test(test_pauses),
+        cmocka_unit_test(test_falls),   cmocka_unit_test(test_an_answer_resets_the_count),
+        cmocka_unit_test(test_pauses),  cmocka_unit_test(test_a_long_command_line),
         cmocka_unit_test(test_the_end),
     };
     if (argc > 1) return child(argc, argv);
