@@ -104,9 +104,7 @@ enum tr_status tr_frozen_answer(struct tr_frozen *f, const struct tr_unit *unit,
                                 struct tr_content *out, struct tr_err *err)
 {
     struct tr_evaluator *e = NULL;
-    if (unit->needs.n != 1)
-        return tr_err_set(err, TR_BADARG, "%s: needs %lld models, expected one",
-                          tr_unit_kind_name(unit->kind), (long long)unit->needs.n);
-    enum tr_status st = tr_frozen_evaluator(f, &unit->needs.at[0], &e, err);
+    enum tr_status st = tr_role_count(unit, 1, err);
+    if (st == TR_OK) st = tr_frozen_evaluator(f, &unit->needs.at[0], &e, err);
     return st == TR_OK ? tr_evaluator_answer(e, unit, out, err) : st;
 }

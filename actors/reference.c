@@ -15,10 +15,8 @@ static enum tr_status diverge(struct tr_frozen *f, const struct tr_unit *unit,
                               struct tr_content *out, struct tr_err *err)
 {
     struct tr_evaluator *policy = NULL, *reference = NULL;
-    if (unit->needs.n != 2)
-        return tr_err_set(err, TR_BADMSG, "divergence: expected two digests, found %lld",
-                          (long long)unit->needs.n);
-    enum tr_status st = tr_frozen_evaluator(f, &unit->needs.at[0], &policy, err);
+    enum tr_status st = tr_role_count(unit, 2, err);
+    if (st == TR_OK) st = tr_frozen_evaluator(f, &unit->needs.at[0], &policy, err);
     if (st == TR_OK) st = tr_frozen_evaluator(f, &unit->needs.at[1], &reference, err);
     if (st != TR_OK) return st;
     return tr_evaluator_answer_divergence(policy, reference, unit, out, err);

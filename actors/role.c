@@ -26,6 +26,15 @@ enum tr_status tr_role_check(const struct tr_unit *unit, const struct tr_digests
     return TR_OK;
 }
 
+enum tr_status tr_role_count(const struct tr_unit *unit, int64_t digests,
+                             struct tr_err *err)
+{
+    if (unit->needs.n == digests) return TR_OK;
+    return tr_err_set(err, TR_BADMSG, "%s: expected %lld digest%s, found %lld",
+                      tr_unit_kind_name(unit->kind), (long long)digests,
+                      digests == 1 ? "" : "s", (long long)unit->needs.n);
+}
+
 enum tr_status tr_role_refuse(enum tr_role role, const struct tr_unit *unit,
                               struct tr_err *err)
 {

@@ -81,6 +81,9 @@ extern const struct tr_role_ops tr_policy_role, tr_rollout_role, tr_reference_ro
 /* The digests of a unit are all among those held; TR_STALE names what is missing. */
 enum tr_status tr_role_check(const struct tr_unit *unit, const struct tr_digests *holds,
                              struct tr_err *err);
+/* It names so many: its form and not what is held, so TR_BADMSG. */
+enum tr_status tr_role_count(const struct tr_unit *unit, int64_t digests,
+                             struct tr_err *err);
 /* TR_STALE that names what is missing. */
 enum tr_status tr_role_lacks(const struct tr_digest *digest, struct tr_err *err);
 /* For a kind that a role does not serve. */

@@ -257,10 +257,10 @@ static enum tr_status begin(void *self, const struct tr_unit *unit, struct tr_er
     struct tr_ask_generate ask;
     struct job *job = NULL;
     int64_t unknown = 0;
-    if (unit->kind != TR_UNIT_GENERATE || unit->needs.n != 1)
-        return tr_role_refuse(TR_ROLE_ROLLOUT, unit, err);
+    if (unit->kind != TR_UNIT_GENERATE) return tr_role_refuse(TR_ROLE_ROLLOUT, unit, err);
     holds(r, &held);
-    enum tr_status st = tr_role_check(unit, &held, err);
+    enum tr_status st = tr_role_count(unit, 1, err);
+    if (st == TR_OK) st = tr_role_check(unit, &held, err);
     if (st == TR_OK)
         st = tr_content_decode(&unit->content, &tr_ask_generate_record, &ask, &unknown,
                                err);

@@ -9,6 +9,8 @@
 #include <cmocka.h>
 
 #include "actors/loader.h"
+#include "proto/step1_generate.h"
+#include "proto/step2_judge.h"
 #include "tests/unit/versions.h"
 
 static struct tr_actor *open_actor(const struct versions *v, enum tr_role role, int i)
@@ -127,6 +129,57 @@ static void answers_are_those_of_the_weights_named(void **state)
             tr_message_fini(&m);
         }
         assert_false(tr_actor_busy(a));
+        tr_actor_close(a);
+    }
+    versions_close(&v);
+}
+
+/* A unit that names too many weights or too few breaks the protocol, whoever is asked. */
+static void a_wrong_number_of_digests_is_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        enum tr_role role;
+        enum tr_unit_kind kind;
+        int64_t digests;
+        const char *text;
+    } rows[] = {
+        {TR_ROLE_REFERENCE, TR_UNIT_LOGPROB, 0, "expected 1 digest, found 0"},
+        {TR_ROLE_REFERENCE, TR_UNIT_LOGPROB, 2, "expected 1 digest, found 2"},
+        {TR_ROLE_REFERENCE, TR_UNIT_DIVERGENCE, 1, "expected 2 digests, found 1"},
+        {TR_ROLE_ROLLOUT, TR_UNIT_GENERATE, 0, "expected 1 digest, found 0"},
+        {TR_ROLE_ROLLOUT, TR_UNIT_GENERATE, 2, "expected 1 digest, found 2"},
+    };
+    const int32_t token[] = {1, 2, 3};
+    const int64_t begin[] = {0, 3}, from = 2, number = 0;
+    const struct tr_ask_judge judge = {{token, 3}, {begin, 2}, {&from, 1}};
+    const struct tr_ask_generate generate = {.temperature = 1,
+                                             .top_p = 1,
+                                             .repetition_penalty = 1,
+                                             .max_new_tokens = 1,
+                                             .token = {token, 3},
+                                             .start = {begin, 2},
+                                             .prompt = {&number, 1},
+                                             .sample = {&number, 1},
+                                             .stop = {token, 0}};
+    struct versions v;
+    versions_open(&v, false);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        bool judges = rows[i].kind != TR_UNIT_GENERATE;
+        struct tr_digests needs = {.n = rows[i].digests};
+        struct tr_actor *a = open_actor(&v, rows[i].role, 0);
+        struct tr_unit unit;
+        for (int64_t k = 0; k < needs.n; k++) needs.at[k] = v.model[0].digest;
+        assert_int_equal(tr_unit_make(judges ? tr_ask_judge_record(rows[i].kind)
+                                             : &tr_ask_generate_record,
+                                      &needs, judges ? (const void *)&judge : &generate,
+                                      &unit, NULL),
+                         TR_OK);
+        give(a, unit);
+        struct tr_message m = next(a);
+        assert_int_equal(m.say, TR_SAY_FAIL);
+        if (m.as.fail.code != TR_BADMSG || !strstr(m.as.fail.text, rows[i].text))
+            fail_msg("row %zu: %s", i, m.as.fail.text);
         tr_actor_close(a);
     }
     versions_close(&v);
@@ -331,6 +384,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(answers_are_those_of_the_weights_named),
+        cmocka_unit_test(a_wrong_number_of_digests_is_refused),
         cmocka_unit_test(dropped_weights_stay_as_long_as_they_are_needed),
         cmocka_unit_test(an_empty_rollout_takes_what_is_loaded),
         cmocka_unit_test(nobody_waits_for_ever),
