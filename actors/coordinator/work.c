@@ -140,10 +140,17 @@ enum tr_status tr_core_add(struct tr_core *c, int64_t post, struct tr_unit *unit
 
 /* ---- handing out ---- */
 
+/* How many units it would take. Those that went to others count until it has done with them. */
+static int64_t free_credits(const struct worker *w)
+{
+    int64_t busy = w->hand.n + w->strays; /* may be more, if it said hello with fewer */
+    if (!w->here || w->silent || busy >= w->hello.credits) return 0;
+    return w->hello.credits - busy;
+}
+
 static bool can_do(const struct tr_core *c, const struct worker *w, const struct work *k)
 {
-    if (!w->here || w->silent || w->post != k->post) return false;
-    if (w->hand.n + w->strays >= w->hello.credits) return false;
+    if (w->post != k->post || free_credits(w) == 0) return false;
     /* What is to be saved was asked for before: a learner that has gone on cannot save it any more. */
     if (k->unit.kind == TR_UNIT_LEARN && !k->replay && c->post[k->post].saves > 0)
         return false;
@@ -207,13 +214,11 @@ static enum tr_status give(struct tr_core *c, struct work *k, int64_t at,
     return TR_OK;
 }
 
-static int64_t free_credits(const struct tr_core *c, int64_t post)
+static int64_t credits_of_post(const struct tr_core *c, int64_t post)
 {
     int64_t n = 0;
-    for (int64_t i = 0; i < c->workers; i++) {
-        const struct worker *w = &c->worker[i];
-        if (w->here && !w->silent && w->post == post) n += w->hello.credits - w->hand.n;
-    }
+    for (int64_t i = 0; i < c->workers; i++)
+        if (c->worker[i].post == post) n += free_credits(&c->worker[i]);
     return n;
 }
 
@@ -221,7 +226,7 @@ static int64_t free_credits(const struct tr_core *c, int64_t post)
 static enum tr_status hand_out_post(struct tr_core *c, int64_t post, struct tr_err *err)
 {
     enum { STEPPED_OVER = 64 };
-    int64_t credits = free_credits(c, post);
+    int64_t credits = credits_of_post(c, post);
     int64_t over = 0;
     struct work *next = NULL;
     for (struct work *k = c->post[post].waiting.first; k && credits > 0; k = next) {

@@ -224,6 +224,25 @@ static void a_reconnected_worker_keeps_its_units(void **state)
     close_scene(&s);
 }
 
+/* One that says hello again with fewer credits than it has units is given none, and takes nobody else's. */
+static void fewer_credits_are_no_debt(void **state)
+{
+    (void)state;
+    struct scene s = {0};
+    struct tr_message fewer = incarnate(0), other = incarnate(0);
+    open_scene(&s, 4, 1);
+    hello(&s, 0, TR_ROLE_REWARD, "r");
+    assert_int_equal(s.hands[0], 2);
+    fewer.as.hello.credits = 1;
+    tell(&s, 0, &fewer);
+    assert_int_equal(s.hands[0], 2);
+    other.as.hello.instance[0] = 'W';
+    other.as.hello.credits = 1;
+    tell(&s, 1, &other);
+    assert_int_equal(s.hands[1], 1);
+    close_scene(&s);
+}
+
 /* What was asked of one post is answered by nobody of another, though he knows the unit. */
 static void only_the_post_answers(void **state)
 {
@@ -255,6 +274,7 @@ int main(void)
         cmocka_unit_test(who_leaves_before_the_start_decides_nothing),
         cmocka_unit_test(a_new_post_wants_nothing_of_the_old),
         cmocka_unit_test(a_reconnected_worker_keeps_its_units),
+        cmocka_unit_test(fewer_credits_are_no_debt),
         cmocka_unit_test(only_the_post_answers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
