@@ -203,12 +203,10 @@ enum tr_status tr_ppo_started(void *self, const struct tr_ppo_report *r,
     return tr_journal_commit(p->journal, &step, NULL, 0, err);
 }
 
-enum tr_status tr_ppo_committed(void *self, struct tr_plan_ppo *plan,
-                                struct tr_core *core, const struct tr_ppo_report *r,
-                                struct tr_err *err)
+enum tr_status tr_ppo_committed(void *self, struct tr_core *core,
+                                const struct tr_ppo_report *r, struct tr_err *err)
 {
     struct tr_ppo_parts *p = self;
-    (void)plan;
     enum tr_status st =
         tr_journal_note_company(p->journal, core, tr_clock_seconds(), err);
     if (st == TR_OK) st = write_row(p, r, err);

@@ -100,9 +100,8 @@ enum tr_status tr_ppo_start_reward(struct tr_ppo_parts *p, const struct tr_rewar
 /* ppo_keep.c: the owner's side of the plan. */
 enum tr_status tr_ppo_started(void *self, const struct tr_ppo_report *r,
                               struct tr_err *err);
-enum tr_status tr_ppo_committed(void *self, struct tr_plan_ppo *plan,
-                                struct tr_core *core, const struct tr_ppo_report *r,
-                                struct tr_err *err);
+enum tr_status tr_ppo_committed(void *self, struct tr_core *core,
+                                const struct tr_ppo_report *r, struct tr_err *err);
 enum tr_status tr_ppo_save_again(struct tr_ppo_parts *p,
                                  const struct tr_journal_step *last, struct tr_err *err);
 enum tr_status tr_ppo_evaluated(void *self, const struct tr_ppo_report *r,

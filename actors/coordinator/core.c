@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "actors/coordinator/core_parts.h"
+#include "proto/protocol.h"
 #include "proto/step4_weights.h"
 
 enum tr_status tr_core_create(const struct tr_core_settings *s,
@@ -288,8 +289,8 @@ static enum tr_status hear_worker(struct tr_core *c, int64_t at, struct tr_messa
     }
     c->counts.refused++;
     return tr_core_note(c, &c->worker[at].hello, "no good", err,
-                        "%s said what only a coordinator says",
-                        c->worker[at].hello.instance);
+                        "%s said %s, which only a coordinator says",
+                        c->worker[at].hello.instance, tr_say_record(m->say)->kind);
 }
 
 /* Whoever worked for a coordinator that was here before says hello again. */

@@ -356,7 +356,7 @@ static enum tr_status commit(struct tr_plan_ppo *p, struct tr_core *core,
     tr_buf_init(&text, 1 << 20);
     enum tr_status st = tr_ppo_plan_text(p, core, &text, err);
     r.state = tr_buf_text(&text);
-    if (st == TR_OK) st = p->owner->committed(p->owner->self, p, core, &r, err);
+    if (st == TR_OK) st = p->owner->committed(p->owner->self, core, &r, err);
     tr_buf_fini(&text);
     clear(m);
     return st == TR_OK ? retire_version(p, core, &generated, err) : st;

@@ -116,9 +116,8 @@ struct
      * report has the learners' digests and the state, and no samples. */
     enum tr_status (*started)(void *self, const struct tr_ppo_report *r,
                               struct tr_err *err);
-    enum tr_status (*committed)(void *self, struct tr_plan_ppo *plan,
-                                struct tr_core *core, const struct tr_ppo_report *r,
-                                struct tr_err *err);
+    enum tr_status (*committed)(void *self, struct tr_core *core,
+                                const struct tr_ppo_report *r, struct tr_err *err);
     enum tr_status (*evaluated)(void *self, const struct tr_ppo_report *r,
                                 struct tr_err *err);
     /* A folder that was asked for by tr_plan_ppo_save. */

@@ -56,41 +56,56 @@ enum tr_status tr_ppo_plan_text(const struct tr_plan_ppo *p, const struct tr_cor
 
 static const char *const where = "the state of a step";
 
-static enum tr_status read_digest(const json_t *doc, const char *key,
+static enum tr_status read_digest(const json_t *doc, const char *key, const char *at,
                                   struct tr_digest *out, struct tr_err *err)
 {
     const char *text = NULL;
-    enum tr_status st = tr_json_string(doc, key, where, &text, err);
-    return st == TR_OK ? tr_digest_parse(text, out, err) : st;
-}
-
-static enum tr_status read_slot(const json_t *doc, struct tr_reward_slot *s,
-                                struct tr_err *err)
-{
-    const char *name = NULL, *folder = NULL;
-    *s = (struct tr_reward_slot){0};
-    enum tr_status st = tr_json_string(doc, "name", where, &name, err);
-    if (st == TR_OK) st = tr_json_string(doc, "folder", where, &folder, err);
+    enum tr_status st = tr_json_string(doc, key, at, &text, err);
     if (st != TR_OK) return st;
-    if (strlen(name) >= sizeof s->name || strlen(folder) >= sizeof s->folder)
-        return tr_err_set(err, TR_BADARG, "%s: a name is too long", where);
-    snprintf(s->name, sizeof s->name, "%s", name);
-    snprintf(s->folder, sizeof s->folder, "%s", folder);
-    s->weight = json_number_value(json_object_get(doc, "weight"));
-    s->replicas = json_integer_value(json_object_get(doc, "replicas"));
-    s->known = !json_is_null(json_object_get(doc, "digest"));
-    return s->known ? read_digest(doc, "digest", &s->digest, err) : TR_OK;
+    st = tr_digest_parse(text, out, err);
+    return st == TR_OK ? TR_OK : tr_err_wrap(err, st, "%s: %s", at, key);
 }
 
-static enum tr_status read_set(const json_t *list, struct tr_reward_set *set,
-                               struct tr_err *err)
+static enum tr_status read_text(const json_t *doc, const char *key, const char *at,
+                                char *out, size_t size, struct tr_err *err)
 {
+    const char *text = NULL;
+    enum tr_status st = tr_json_string(doc, key, at, &text, err);
+    if (st != TR_OK) return st;
+    if (strlen(text) >= size)
+        return tr_err_set(err, TR_BADARG, "%s: %s: expected at most %zu bytes", at, key,
+                          size - 1);
+    snprintf(out, size, "%s", text);
+    return TR_OK;
+}
+
+static enum tr_status read_slot(const json_t *doc, const char *at,
+                                struct tr_reward_slot *s, struct tr_err *err)
+{
+    *s = (struct tr_reward_slot){0};
+    enum tr_status st = read_text(doc, "name", at, s->name, sizeof s->name, err);
+    if (st == TR_OK) st = read_text(doc, "folder", at, s->folder, sizeof s->folder, err);
+    if (st == TR_OK) st = tr_json_real(doc, "weight", at, &s->weight, err);
+    if (st == TR_OK)
+        st = tr_json_int(doc, "replicas", at, 0, INT32_MAX, &s->replicas, err);
+    s->known = !json_is_null(json_object_get(doc, "digest"));
+    if (st == TR_OK && s->known) st = read_digest(doc, "digest", at, &s->digest, err);
+    return st;
+}
+
+static enum tr_status read_set(const json_t *doc, const char *key,
+                               struct tr_reward_set *set, struct tr_err *err)
+{
+    char at[64];
+    const json_t *list = json_object_get(doc, key);
     size_t n = json_array_size(list);
     if (n < 1 || n > TR_REWARDS_MAX)
-        return tr_err_set(err, TR_BADARG, "%s: %zu rewards", where, n);
+        return tr_err_set(err, TR_BADARG, "%s: %s: expected 1 to %d, found %zu", where,
+                          key, TR_REWARDS_MAX, n);
     set->n = (int64_t)n;
     for (size_t i = 0; i < n; i++) {
-        enum tr_status st = read_slot(json_array_get(list, i), &set->slot[i], err);
+        snprintf(at, sizeof at, "%s: %s %zu", where, key, i + 1);
+        enum tr_status st = read_slot(json_array_get(list, i), at, &set->slot[i], err);
         if (st != TR_OK) return st;
     }
     return TR_OK;
@@ -113,7 +128,6 @@ enum tr_status tr_ppo_plan_read(struct tr_plan_ppo *p, const char *text,
 {
     json_error_t fault;
     const char *carried = NULL;
-    const json_t *previous = NULL;
     json_t *doc = json_loads(text, 0, &fault);
     if (!doc) return tr_err_set(err, TR_BADARG, "%s: %s", where, fault.text);
     p->committed = json_integer_value(json_object_get(doc, "step"));
@@ -122,13 +136,12 @@ enum tr_status tr_ppo_plan_read(struct tr_plan_ppo *p, const char *text,
     if (st == TR_OK) st = tr_ppo_state_parse(carried, &p->state, err);
     if (st == TR_OK)
         st = read_versions(json_object_get(doc, "versions"), p->version, err);
-    if (st == TR_OK) st = read_digest(doc, "critic", &p->critic, err);
-    if (st == TR_OK) st = read_digest(doc, "policy_lineage", &lineage[0], err);
-    if (st == TR_OK) st = read_digest(doc, "critic_lineage", &lineage[1], err);
-    if (st == TR_OK) st = read_set(json_object_get(doc, "rewards"), &p->rewards, err);
-    previous = json_object_get(doc, "previous");
-    p->has_previous = st == TR_OK && json_is_array(previous);
-    if (p->has_previous) st = read_set(previous, &p->previous, err);
+    if (st == TR_OK) st = read_digest(doc, "critic", where, &p->critic, err);
+    if (st == TR_OK) st = read_digest(doc, "policy_lineage", where, &lineage[0], err);
+    if (st == TR_OK) st = read_digest(doc, "critic_lineage", where, &lineage[1], err);
+    if (st == TR_OK) st = read_set(doc, "rewards", &p->rewards, err);
+    p->has_previous = json_is_array(json_object_get(doc, "previous"));
+    if (st == TR_OK && p->has_previous) st = read_set(doc, "previous", &p->previous, err);
     if (st == TR_OK && (p->committed < 0 || p->committed > p->set.steps))
         st = tr_err_set(err, TR_BADARG, "%s: step %lld of a run of %lld", where,
                         (long long)p->committed, (long long)p->set.steps);

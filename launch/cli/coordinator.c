@@ -162,12 +162,10 @@ static enum tr_status note_start(void *self, const struct tr_ppo_report *r,
     return TR_OK;
 }
 
-static enum tr_status note_step(void *self, struct tr_plan_ppo *plan,
-                                struct tr_core *core, const struct tr_ppo_report *r,
-                                struct tr_err *err)
+static enum tr_status note_step(void *self, struct tr_core *core,
+                                const struct tr_ppo_report *r, struct tr_err *err)
 {
     struct outcome *o = self;
-    (void)plan;
     (void)core;
     (void)err;
     *o = (struct outcome){.score = r->metrics.reward,

@@ -137,9 +137,8 @@ static enum tr_status save_both(struct bench *b, struct tr_core *core,
     return tr_plan_ppo_save(b->plan, core, TR_ROLE_CRITIC, "critic", true, 1, err);
 }
 
-static enum tr_status committed(void *self, struct tr_plan_ppo *plan,
-                                struct tr_core *core, const struct tr_ppo_report *r,
-                                struct tr_err *err)
+static enum tr_status committed(void *self, struct tr_core *core,
+                                const struct tr_ppo_report *r, struct tr_err *err)
 {
     enum { SAVE_EVERY = 2048 }; /* samples */
     struct bench *b = self;
@@ -150,7 +149,6 @@ static enum tr_status committed(void *self, struct tr_plan_ppo *plan,
         .policy = {.lineage = r->policy_lineage, .weights = r->policy_weights},
         .critic = {.lineage = r->critic_lineage, .weights = r->critic_weights},
     };
-    (void)plan;
     enum tr_status st =
         tr_journal_note_company(b->journal, core, tr_clock_seconds(), err);
     for (int64_t i = 0; i < r->n && st == TR_OK; i++)

@@ -253,9 +253,8 @@ static enum tr_status ask_swap(struct world *w, int64_t at, struct tr_err *err)
     return tr_plan_ppo_swap(w->plan, w->core, &s, err);
 }
 
-static enum tr_status committed(void *self, struct tr_plan_ppo *plan,
-                                struct tr_core *core, const struct tr_ppo_report *r,
-                                struct tr_err *err)
+static enum tr_status committed(void *self, struct tr_core *core,
+                                const struct tr_ppo_report *r, struct tr_err *err)
 {
     struct world *w = self;
     char text[64];
@@ -273,7 +272,7 @@ static enum tr_status committed(void *self, struct tr_plan_ppo *plan,
         w->save[ticket].role = role;
         w->save[ticket].step = r->step;
         w->save[ticket].lineage = c ? r->critic_lineage : r->policy_lineage;
-        st = tr_plan_ppo_save(plan, core, role, "folder", true, ticket, err);
+        st = tr_plan_ppo_save(w->plan, core, role, "folder", true, ticket, err);
     }
     return st;
 }

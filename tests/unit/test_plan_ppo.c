@@ -257,12 +257,10 @@ static enum tr_status started(void *self, const struct tr_ppo_report *r,
     return f->memo.flush(f->memo.self, err);
 }
 
-static enum tr_status committed(void *self, struct tr_plan_ppo *plan,
-                                struct tr_core *core, const struct tr_ppo_report *r,
-                                struct tr_err *err)
+static enum tr_status committed(void *self, struct tr_core *core,
+                                const struct tr_ppo_report *r, struct tr_err *err)
 {
     struct firm *f = self;
-    (void)plan;
     (void)core;
     (void)err;
     f->reported[r->step] = r->policy.mismatch_bits;
@@ -450,6 +448,42 @@ static void whoever_falls_the_end_is_the_same(void **state)
     }
 }
 
+/* A journal that somebody edited: the line says where. */
+static void a_broken_state_names_the_place(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *found, *put, *want;
+    } rows[] = {
+        {"\"weight\":1.0", "\"weight\":\"1\"", "rewards 1: weight"},
+        {"\"replicas\":1", "\"replicas\":-1", "rewards 1: replicas"},
+        {"\"replicas\":1", "\"r\":1", "rewards 1: replicas"},
+        {"\"name\":\"\"", "\"name\":7", "rewards 1: name"},
+        {"\"name\":\"\"",
+         "\"name\":\"\u00e40123456789012345678901234567890123456789012345678901234567890123456789\"",
+         "rewards 1: name: expected at most"},
+        {"\"digest\":\"", "\"digest\":\"x", "rewards 1: digest"},
+        {"\"critic\":\"", "\"critic\":\"x", "step: critic: digest"},
+        {"\"rewards\":[", "\"rewards\":[],\"x\":[", "rewards: expected 1 to"},
+    };
+    const int64_t replicas[TR_ROLES] = {1, 1, 1, 1, 1};
+    struct firm f;
+    open_firm(&f, (struct way){.reference = "reference"});
+    live(&f);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char text[8192];
+        struct tr_err err = {0};
+        const char *at = strstr(f.kept.state, rows[i].found);
+        assert_non_null(at);
+        snprintf(text, sizeof text, "%.*s%s%s", (int)(at - f.kept.state), f.kept.state,
+                 rows[i].put, at + strlen(rows[i].found));
+        enum tr_status st = tr_plan_ppo_open(f.plan, f.core, replicas, text, &err);
+        if (st != TR_BADARG || !strstr(err.text, rows[i].want))
+            fail_msg("row %zu: %s", i, err.text);
+    }
+    close_firm(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -457,6 +491,7 @@ int main(void)
         cmocka_unit_test(old_log_probs_are_the_policys),
         cmocka_unit_test(one_unit_asks_for_equal_weights),
         cmocka_unit_test(whoever_falls_the_end_is_the_same),
+        cmocka_unit_test(a_broken_state_names_the_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
