@@ -184,6 +184,20 @@ enum tr_status tr_ppo_log_step(struct tr_ppo_parts *p, const struct tr_ppo_repor
     return st;
 }
 
+/* How long the step was ago for that process nobody knows any more: its times are 0. */
+enum tr_status tr_ppo_log_again(const struct tr_ppo_parts *p, struct tr_err *err)
+{
+    struct tr_journal_step last;
+    json_t *metrics = NULL;
+    enum tr_status st = tr_journal_last(p->journal, &last, err);
+    if (st != TR_OK || last.step < 1 || !tr_ppo_logged(p, last.step)) return st;
+    st = tr_json_parse(last.metrics, strlen(last.metrics), "metrics", &metrics, err);
+    if (st != TR_OK) return st;
+    const struct tr_log_entry e = tr_ppo_log_entry(p, last.step, metrics);
+    json_decref(metrics);
+    return tr_trainer_log_append(p->o->output.dir, &e, err);
+}
+
 /* ---- the folder ---- */
 
 /* With OpenBLAS's version and core type, once the policy has said them. */

@@ -125,6 +125,8 @@ enum tr_status tr_ppo_read_history(struct tr_ppo_parts *p, struct tr_err *err);
 /* ppo_output.c */
 enum tr_status tr_ppo_log_step(struct tr_ppo_parts *p, const struct tr_ppo_report *r,
                                struct tr_err *err);
+/* The line of the last committed step, where a process ended between the commit and the line. */
+enum tr_status tr_ppo_log_again(const struct tr_ppo_parts *p, struct tr_err *err);
 bool tr_ppo_logged(const struct tr_ppo_parts *p, int64_t step);
 /* What a logged step's metrics say; `more` is not set, nor is what tells the time. */
 struct tr_log_entry tr_ppo_log_entry(const struct tr_ppo_parts *p, int64_t step,

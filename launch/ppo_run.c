@@ -114,6 +114,7 @@ static void say_where(struct tr_ppo_parts *p)
 static enum tr_status go_on(struct tr_ppo_parts *p, struct tr_err *err)
 {
     struct tr_journal_step last;
+    int64_t logged = 0;
     enum tr_status st = tr_journal_last(p->journal, &last, err);
     bool before = st == TR_OK;
     if (st != TR_OK && st != TR_AGAIN) return st;
@@ -121,7 +122,9 @@ static enum tr_status go_on(struct tr_ppo_parts *p, struct tr_err *err)
     if (st == TR_OK) st = tr_ppo_ask_again(p, err);
     p->first_step = p->snapshot_step = tr_plan_ppo_step(p->plan);
     p->out.step = p->first_step;
-    if (st == TR_OK) st = tr_trainer_log_trim(p->o->output.dir, p->first_step, err);
+    if (st == TR_OK)
+        st = tr_trainer_log_trim(p->o->output.dir, p->first_step, &logged, err);
+    if (st == TR_OK && before && logged < p->first_step) st = tr_ppo_log_again(p, err);
     if (st == TR_OK && before && p->first_step >= p->set.steps)
         st = tr_ppo_save_again(p, &last, err);
     if (st != TR_OK || !before) return st;

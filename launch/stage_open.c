@@ -162,6 +162,7 @@ static bool begins_anew(const struct tr_stage_parts *p)
 enum tr_status tr_stage_open(struct tr_stage_parts *p, struct tr_err *err)
 {
     char path[1024];
+    int64_t logged = 0;
     p->line = tr_progress_line_on(p->watch->progress_fd);
     p->history = json_array();
     if (!p->history) return tr_err_set(err, TR_NOMEM, "a run: no memory");
@@ -181,7 +182,7 @@ enum tr_status tr_stage_open(struct tr_stage_parts *p, struct tr_err *err)
     if (st == TR_OK && begins_anew(p)) st = tr_home_clear(p->o->output.dir, err);
     if (st == TR_OK) st = tr_stage_open_learner(p, path, err);
     if (st == TR_OK)
-        st = tr_trainer_log_trim(p->o->output.dir, tr_stage_progress(p->plan).step, err);
+        st = tr_trainer_log_trim(p->o->output.dir, p->first_step, &logged, err);
     if (st == TR_OK) st = tr_course_wait(p->course, err);
     p->started = p->snapshot_at = tr_clock_seconds();
     return st;

@@ -46,6 +46,8 @@ struct tr_stage_parts {
     struct tr_company_times times;
     bool restarted; /* the learner's process was started before */
     bool stopping;  /* a first signal came */
+    /* log_history, all of it: every checkpoint's trainer_state.json has it whole, as the peer's. It grows by
+     * an entry each logging_steps, some 1 KB. */
     json_t *history;
     struct tr_run_identity identity;
     struct tr_progress_line line;

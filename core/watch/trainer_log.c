@@ -102,21 +102,23 @@ enum tr_status tr_trainer_log_append(const char *dir, const struct tr_log_entry 
     return st;
 }
 
-/* Is this line of the log an entry of a step up to `step`? */
-static bool is_kept(const char *line, size_t size, int64_t step)
+/* Is this line of the log an entry of a step up to `step`? Of which one, into *at. */
+static bool is_kept(const char *line, size_t size, int64_t step, int64_t *at)
 {
     json_t *entry = NULL;
-    int64_t at = 0;
     bool good = tr_json_parse(line, size, "log", &entry, NULL) == TR_OK &&
-                tr_json_int(entry, "current_steps", "log", 0, step, &at, NULL) == TR_OK &&
+                tr_json_int(entry, "current_steps", "log", 0, step, at, NULL) == TR_OK &&
                 json_object_get(entry, "loss");
     json_decref(entry);
     return good;
 }
 
-enum tr_status tr_trainer_log_trim(const char *dir, int64_t step, struct tr_err *err)
+enum tr_status tr_trainer_log_trim(const char *dir, int64_t step, int64_t *last,
+                                   struct tr_err *err)
 {
     char path[1024];
+    int64_t at_step = 0;
+    *last = 0;
     struct tr_buf all = {0};
     struct tr_buf kept;
     enum tr_status st = tr_path_join(path, sizeof path, dir, "trainer_log.jsonl", err);
@@ -125,7 +127,8 @@ enum tr_status tr_trainer_log_trim(const char *dir, int64_t step, struct tr_err 
     st = tr_file_read(path, TR_LOG_BYTES, &all, err);
     for (const char *at = tr_buf_text(&all); st == TR_OK && *at;) {
         size_t n = strcspn(at, "\n");
-        if (is_kept(at, n, step)) {
+        if (is_kept(at, n, step, &at_step)) {
+            if (at_step > *last) *last = at_step;
             st = tr_buf_put(&kept, at, n, err);
             if (st == TR_OK) st = tr_buf_puts(&kept, "\n", err);
         }

@@ -34,8 +34,10 @@ struct tr_log_entry {
 enum tr_status tr_trainer_log_append(const char *dir, const struct tr_log_entry *e,
                                      struct tr_err *err);
 /* Leaves the entries up to `step`: what a run that starts anew (0) or goes on from a checkpoint
- * will not write again. The line at the end of a run is no entry and goes too. */
-enum tr_status tr_trainer_log_trim(const char *dir, int64_t step, struct tr_err *err);
+ * will not write again. The line at the end of a run is no entry and goes too. *last: the newest step that
+ * has one, or 0. */
+enum tr_status tr_trainer_log_trim(const char *dir, int64_t step, int64_t *last,
+                                   struct tr_err *err);
 
 /* The entry as log_history has it. The caller owns it; NULL when memory is out. */
 json_t *tr_trainer_log_history(const struct tr_log_entry *e);
