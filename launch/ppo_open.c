@@ -105,11 +105,7 @@ static enum tr_status load(struct tr_ppo_parts *p, const char *dataset,
     tr_buf_init(&notes, 1 << 20);
     o.dataset = dataset;
     enum tr_status st = tr_examples_load(&o, p->tokenizer, out, &notes, err);
-    for (const char *line = tr_buf_text(&notes); st == TR_OK && *line;) {
-        size_t n = strcspn(line, "\n");
-        tr_log_warn(p->watch->log, "%.*s", (int)n, line);
-        line += n + (line[n] != 0);
-    }
+    if (st == TR_OK) tr_log_warn_lines(p->watch->log, tr_buf_text(&notes));
     tr_buf_fini(&notes);
     return st;
 }

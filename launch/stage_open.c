@@ -79,11 +79,7 @@ static enum tr_status load_examples(struct tr_stage_parts *p, struct tr_err *err
     enum tr_status st = tr_tokenizer_open(p->o->model.path, &p->tokenizer, err);
     if (st == TR_OK)
         st = tr_examples_load(&p->o->data, p->tokenizer, &p->examples, &notes, err);
-    for (const char *line = tr_buf_text(&notes); st == TR_OK && *line;) {
-        size_t n = strcspn(line, "\n");
-        tr_log_warn(p->watch->log, "%.*s", (int)n, line);
-        line += n + (line[n] != 0);
-    }
+    if (st == TR_OK) tr_log_warn_lines(p->watch->log, tr_buf_text(&notes));
     tr_buf_fini(&notes);
     return st;
 }

@@ -2,6 +2,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -34,6 +35,15 @@ void tr_log_warn(const struct tr_log *log, const char *fmt, ...)
     va_start(ap, fmt);
     say(log, TR_LOG_WARN, "warning: ", fmt, ap);
     va_end(ap);
+}
+
+void tr_log_warn_lines(const struct tr_log *log, const char *text)
+{
+    while (*text) {
+        size_t n = strcspn(text, "\n");
+        tr_log_warn(log, "%.*s", (int)n, text);
+        text += n + (text[n] != 0);
+    }
 }
 
 void tr_log_info(const struct tr_log *log, const char *fmt, ...)

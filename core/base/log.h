@@ -18,6 +18,8 @@ struct tr_log {
 
 void tr_log_warn(const struct tr_log *log, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
+/* Each line of the text by itself. */
+void tr_log_warn_lines(const struct tr_log *log, const char *text);
 void tr_log_info(const struct tr_log *log, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 void tr_log_debug(const struct tr_log *log, const char *fmt, ...)

@@ -249,19 +249,6 @@ static struct tr_param rows_of(const struct tr_param *p, int64_t row, int64_t n)
     return part;
 }
 
-static int64_t width_of(const struct tr_param *p)
-{
-    return p->K ? p->K : 1;
-}
-
-/* How many rows of p are taken at a time. */
-static int64_t block_rows(const struct tr_param *p)
-{
-    int64_t rows = stage_floats / width_of(p) / 16 * 16;
-    if (p->kind != TR_PARAM_MATRIX || rows >= p->N) return p->N;
-    return rows ? rows : 16;
-}
-
 static void read_tensor(const struct tr_folder *f, const struct sink *s,
                         const struct tr_param *p)
 {
@@ -270,8 +257,8 @@ static void read_tensor(const struct tr_folder *f, const struct sink *s,
         give(s, p, (const float *)(const void *)t->data); /* straight from the file */
         return;
     }
-    int64_t step = block_rows(p);
-    int64_t K = width_of(p);
+    int64_t step = tr_param_block(p, stage_floats);
+    int64_t K = tr_param_width(p);
     for (int64_t row = 0; row < p->N; row += step) {
         int64_t n = p->N - row < step ? p->N - row : step;
         struct widen w = {t, row * K, n * K, s->stage};
@@ -291,7 +278,7 @@ static enum tr_status read_all(const struct tr_folder *f, const struct tr_params
         if (p->kind == TR_PARAM_VALUE_HEAD && !f->head) continue;
         enum tr_status st = check_tensor(f, p, err);
         if (st != TR_OK) return st;
-        int64_t need = block_rows(p) * width_of(p);
+        int64_t need = tr_param_block(p, stage_floats) * tr_param_width(p);
         if (need > stage) stage = need;
     }
     s->stage = malloc((size_t)stage * sizeof *s->stage);

@@ -53,18 +53,6 @@ static bool is_float(enum tr_st_dtype d)
     return d == TR_ST_F32 || d == TR_ST_F16 || d == TR_ST_BF16;
 }
 
-static int64_t width_of(const struct tr_param *p)
-{
-    return p->K ? p->K : 1;
-}
-
-static int64_t block_rows(const struct tr_param *p)
-{
-    int64_t rows = stage_floats / width_of(p) / 16 * 16;
-    if (p->kind != TR_PARAM_MATRIX || rows >= p->N) return p->N;
-    return rows ? rows : 16;
-}
-
 static void file_name(const struct plan *plan, int file, char out[FILE_ROOM])
 {
     if (plan->like)
@@ -86,7 +74,7 @@ static void add_param(struct plan *plan, const char *name, const struct tr_param
         const struct tr_st_tensor *t = tr_shards_find(plan->like, name, &at->file);
         if (t && is_float(t->dtype)) at->dtype = t->dtype;
     }
-    at->bytes = p->N * width_of(p) * (int64_t)tr_st_dtype_width(at->dtype);
+    at->bytes = p->N * tr_param_width(p) * (int64_t)tr_st_dtype_width(at->dtype);
 }
 
 /* Tensors of `like` that are no parameter: a tied model's lm_head is the embedding again, the
@@ -209,7 +197,7 @@ static enum tr_status put_param(const struct pump *pump, const struct piece *at,
 {
     enum tr_status st = TR_OK;
     const struct tr_param *p = at->param;
-    int64_t step = block_rows(p);
+    int64_t step = tr_param_block(p, stage_floats);
     for (int64_t row = 0; row < p->N && st == TR_OK; row += step) {
         struct tr_param part = *p;
         if (step < p->N) { /* rows [row, row + N) as a parameter of its own */
@@ -218,7 +206,7 @@ static enum tr_status put_param(const struct pump *pump, const struct piece *at,
             part.size = tr_mat_size(part.N, p->K);
         }
         tr_params_unpack(pump->ex, &part, pump->flat, pump->stage);
-        st = put_block(pump, at->dtype, part.N * width_of(p), w, err);
+        st = put_block(pump, at->dtype, part.N * tr_param_width(p), w, err);
     }
     return st;
 }
@@ -418,7 +406,7 @@ static enum tr_status pump_init(struct pump *pump, const char *dir,
     int64_t most = 1;
     for (int64_t i = 0; i < tr_params_count(params); i++) {
         const struct tr_param *p = tr_params_get(params, i);
-        int64_t need = block_rows(p) * width_of(p);
+        int64_t need = tr_param_block(p, stage_floats) * tr_param_width(p);
         if (need > most) most = need;
     }
     pump->stage = malloc((size_t)most * sizeof *pump->stage);

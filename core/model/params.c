@@ -225,7 +225,19 @@ void tr_params_destroy(struct tr_params *p)
 
 int64_t tr_param_elements(const struct tr_param *p)
 {
-    return p->K ? p->N * p->K : p->N;
+    return p->N * tr_param_width(p);
+}
+
+int64_t tr_param_width(const struct tr_param *p)
+{
+    return p->K ? p->K : 1;
+}
+
+int64_t tr_param_block(const struct tr_param *p, int64_t room)
+{
+    int64_t rows = room / tr_param_width(p) / 16 * 16;
+    if (p->kind != TR_PARAM_MATRIX || rows >= p->N) return p->N;
+    return rows ? rows : 16;
 }
 
 struct tr_mat tr_param_matrix(const struct tr_exec *ex, const struct tr_param *p,

@@ -64,6 +64,11 @@ const struct tr_outer_params *tr_params_outer(const struct tr_params *p);
 
 /* Elements of the tensor itself, without padding: N * K, or N for a vector. */
 int64_t tr_param_elements(const struct tr_param *p);
+/* Of a row: K, or 1 for a vector. */
+int64_t tr_param_width(const struct tr_param *p);
+/* How many rows of it to take at a time, with room for so many elements. Of a matrix whole panels of 16,
+ * at least one; of a vector all. */
+int64_t tr_param_block(const struct tr_param *p, int64_t room);
 
 /* A matrix of a flat f32 buffer (masters, gradients), in the layout of ex->math. */
 struct tr_mat tr_param_matrix(const struct tr_exec *ex, const struct tr_param *p,
