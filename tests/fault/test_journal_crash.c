@@ -18,17 +18,6 @@
 #include "tests/fault/story.h"
 #include "tests/unit/scratch.h"
 
-struct place {
-    char dir[SCRATCH_ROOM], path[SCRATCH_ROOM], log[SCRATCH_ROOM];
-};
-
-static void open_place(struct place *p)
-{
-    scratch_make(p->dir);
-    scratch_path(p->path, p->dir, "run.db");
-    scratch_path(p->log, p->dir, "run.db-wal");
-}
-
 /* A number below n, by seed and count. */
 static int64_t draw(uint32_t seed, uint32_t count, int64_t n)
 {
@@ -101,7 +90,7 @@ static void what_was_flushed_survives_a_kill(void **state)
         if (told <= last) fail_msg("round %u: %d of %d", round, (int)told, (int)last);
         if (round % 2) assert_int_equal(seen, told);
     }
-    scratch_remove(p.dir);
+    close_place(&p);
 }
 
 /* A child that only just begins: the file may be empty, and is made then. */
@@ -122,7 +111,7 @@ static void a_kill_at_the_very_start_harms_nothing(void **state)
         if (story_open(p.path, &j, &err) != TR_OK) fail_msg("%s", err.text);
         assert_true(story_told(j, 2000) >= 0);
         tr_journal_close(j);
-        scratch_remove(p.dir);
+        close_place(&p);
     }
 }
 
@@ -165,7 +154,7 @@ static void make_files(struct files *f, int64_t deeds, bool killed)
     read_file(p.log, &f->log);
     f->done = deeds;
     assert_true(f->db.size > 0 && (killed || f->log.size == 0));
-    scratch_remove(p.dir);
+    close_place(&p);
 }
 
 static void free_files(struct files *f)
@@ -207,7 +196,7 @@ static int64_t story_by(const char *db, size_t db_size, const char *log, size_t 
         assert_true(err.text[0] && !j);
     if (st == TR_OK && told >= 0 && !reader && ask == story_told) go_on(j, told);
     tr_journal_close(j);
-    scratch_remove(p.dir);
+    close_place(&p);
     return told;
 }
 

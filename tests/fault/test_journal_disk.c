@@ -20,17 +20,6 @@
 #include "tests/fault/story.h"
 #include "tests/unit/scratch.h"
 
-struct place {
-    char dir[SCRATCH_ROOM], path[SCRATCH_ROOM], log[SCRATCH_ROOM];
-};
-
-static void open_place(struct place *p)
-{
-    scratch_make(p->dir);
-    scratch_path(p->path, p->dir, "run.db");
-    scratch_path(p->log, p->dir, "run.db-wal");
-}
-
 /* Tells the story until something fails; *lasts, *durable: deeds that were promised, [0, n). */
 static enum tr_status tell(struct tr_journal *j, int64_t deeds, int64_t *lasts,
                            int64_t *durable, struct tr_err *err)
@@ -80,7 +69,7 @@ static bool run_with_failure(int64_t k, int cause, bool stays)
     int64_t told = story_told(j, 150);
     if (told < lasts) fail_msg("k %d: %d of %d", (int)k, (int)told, (int)lasts);
     tr_journal_close(j);
-    scratch_remove(p.dir);
+    close_place(&p);
     return over;
 }
 
@@ -131,8 +120,8 @@ static void a_loss_of_power_costs_the_last_flushes(void **state)
         } else if (lost && made) {
             fail_msg("seed %u: %s", seed, err.text);
         }
-        scratch_remove(p.dir);
-        scratch_remove(q.dir);
+        close_place(&p);
+        close_place(&q);
     }
     disk_detach();
     assert_true(losses > 100 && shorter > 20);
@@ -179,7 +168,7 @@ static void a_full_disk_is_said_and_harms_nothing(void **state)
         tr_journal_close(j);
         close(fd[0]);
         close(fd[1]);
-        scratch_remove(p.dir);
+        close_place(&p);
     }
 }
 

@@ -11,7 +11,9 @@
 
 #include <cmocka.h>
 
+#include "core/base/file.h"
 #include "core/model/gguf_blocks.h"
+#include "tests/unit/scratch.h"
 
 const struct made_gguf made_ggufs[] = {
     {.family = "llama", .pre = "default", .type = TR_GGUF_TENSOR_F32},
@@ -283,4 +285,20 @@ const struct made_part *made_gguf_part(const struct made_gguf *m, const char *na
     for (int i = 0; i < m->parts; i++)
         if (!strcmp(m->part[i].name, name)) return &m->part[i];
     return NULL;
+}
+
+enum tr_status made_gguf_import(const struct made_gguf *m, const char *dir,
+                                enum tr_dtype dtype, struct tr_err *err)
+{
+    char from[SCRATCH_ROOM];
+    char to[SCRATCH_ROOM];
+    struct tr_exec ex;
+    int64_t weights = 0;
+    scratch_path(from, dir, "m.gguf");
+    scratch_path(to, dir, "out");
+    assert_int_equal(tr_file_write(from, m->file.at, m->file.size, NULL), TR_OK);
+    assert_int_equal(tr_exec_init(&ex, NULL, 2, TR_MATH_EXACT), 0);
+    enum tr_status st = tr_gguf_import(from, to, dtype, &ex, &weights, err);
+    tr_exec_fini(&ex);
+    return st;
 }

@@ -8,6 +8,7 @@
 
 #include "core/base/buf.h"
 #include "core/model/gguf.h"
+#include "core/model/gguf_import.h"
 
 enum { TENSORS = 32 };
 enum { d = 32, H = 2, Kv = 1, D = 16, F = 64, V = 9 };
@@ -38,5 +39,8 @@ void made_gguf_open(struct made_gguf *m);
 void made_gguf_close(struct made_gguf *m);
 const unsigned char *made_gguf_bytes(const struct made_gguf *m);
 const struct made_part *made_gguf_part(const struct made_gguf *m, const char *name);
+/* Written to DIR/m.gguf and imported as DIR/out. */
+enum tr_status made_gguf_import(const struct made_gguf *m, const char *dir,
+                                enum tr_dtype dtype, struct tr_err *err);
 
 #endif

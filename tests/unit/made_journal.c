@@ -14,6 +14,18 @@
 #include "proto/step2_judge.h"
 #include "proto/step3_learn.h"
 
+void open_place(struct place *p)
+{
+    scratch_make(p->dir);
+    scratch_path(p->path, p->dir, "run.db");
+    scratch_path(p->log, p->dir, "run.db-wal");
+}
+
+void close_place(const struct place *p)
+{
+    scratch_remove(p->dir);
+}
+
 struct tr_digest made_digest(const char *text, int64_t i)
 {
     char name[64];

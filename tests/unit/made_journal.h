@@ -3,6 +3,13 @@
 #define TR_TEST_MADE_JOURNAL_H
 
 #include "actors/coordinator/journal.h"
+#include "tests/unit/scratch.h"
+
+struct place { /* a folder, the journal in it, and SQLite's log beside that */
+    char dir[SCRATCH_ROOM], path[SCRATCH_ROOM], log[SCRATCH_ROOM];
+};
+void open_place(struct place *p);
+void close_place(const struct place *p);
 
 struct tr_digest made_digest(const char *text, int64_t i); /* "text-i" */
 struct tr_journal_meta made_meta(void);

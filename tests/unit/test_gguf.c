@@ -48,22 +48,6 @@ static void test_blocks_are_exact(void **state)
     }
 }
 
-static enum tr_status import(const struct made_gguf *m, const char *dir,
-                             enum tr_dtype dtype, struct tr_err *err)
-{
-    char from[SCRATCH_ROOM];
-    char to[SCRATCH_ROOM];
-    struct tr_exec ex;
-    int64_t weights = 0;
-    scratch_path(from, dir, "m.gguf");
-    scratch_path(to, dir, "out");
-    assert_int_equal(tr_file_write(from, m->file.at, m->file.size, NULL), TR_OK);
-    assert_int_equal(tr_exec_init(&ex, NULL, 2, TR_MATH_EXACT), 0);
-    enum tr_status st = tr_gguf_import(from, to, dtype, &ex, &weights, err);
-    tr_exec_fini(&ex);
-    return st;
-}
-
 /* A model with some bytes changed: `to` over the first place where `at` stands, `skip` bytes
  * after its end (or over `at` itself when skip is -1). */
 static const struct patch {
@@ -280,7 +264,7 @@ static void test_spoilt_files(void **state)
         struct tr_err err = {0};
         made_gguf_open(&m);
         apply(&m, &patches[i]);
-        enum tr_status st = import(&m, dir, TR_F32, &err);
+        enum tr_status st = made_gguf_import(&m, dir, TR_F32, &err);
         if (st != TR_BADARG || !strstr(err.text, "m.gguf"))
             fail_msg("%s: status %d: %s", patches[i].name, (int)st, err.text);
         for (int w = 0; w < 3 && patches[i].words[w]; w++)

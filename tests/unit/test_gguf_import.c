@@ -20,22 +20,6 @@
 #include "tests/unit/made_gguf.h"
 #include "tests/unit/scratch.h"
 
-static enum tr_status import(const struct made_gguf *m, const char *dir,
-                             enum tr_dtype dtype, struct tr_err *err)
-{
-    char from[SCRATCH_ROOM];
-    char to[SCRATCH_ROOM];
-    struct tr_exec ex;
-    int64_t weights = 0;
-    scratch_path(from, dir, "m.gguf");
-    scratch_path(to, dir, "out");
-    assert_int_equal(tr_file_write(from, m->file.at, m->file.size, NULL), TR_OK);
-    assert_int_equal(tr_exec_init(&ex, NULL, 2, TR_MATH_EXACT), 0);
-    enum tr_status st = tr_gguf_import(from, to, dtype, &ex, &weights, err);
-    tr_exec_fini(&ex);
-    return st;
-}
-
 /* llama.cpp reshapes [heads, 2, D/2, K] and swaps the middle two; this swaps them back. */
 static void compare(const struct made_gguf *m, const struct tr_st *f, const char *hf,
                     const char *gguf, int heads)
@@ -95,7 +79,7 @@ static void test_imported_tensors(void **state)
         struct tr_err err = {0};
         scratch_make(dir);
         made_gguf_open(&m);
-        if (import(&m, dir, TR_F32, &err) != TR_OK) fail_msg("%s", err.text);
+        if (made_gguf_import(&m, dir, TR_F32, &err) != TR_OK) fail_msg("%s", err.text);
         scratch_path(path, dir, "out/model.safetensors");
         assert_int_equal(tr_st_open(path, &f, NULL), TR_OK);
         for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -120,7 +104,7 @@ static void test_imported_config(void **state)
     struct tr_arch a;
     scratch_make(dir);
     made_gguf_open(&m);
-    assert_int_equal(import(&m, dir, TR_BF16, NULL), TR_OK);
+    assert_int_equal(made_gguf_import(&m, dir, TR_BF16, NULL), TR_OK);
     scratch_path(path, dir, "out");
     assert_int_equal(tr_arch_load(path, &a, NULL, NULL), TR_OK);
     assert_true(a.V == V && a.d == d && a.L == 1 && a.H == H && a.Kv == Kv && a.D == D);
@@ -236,7 +220,7 @@ static void test_tokenizer_opens(void **state)
         struct tr_err err = {0};
         scratch_make(dir);
         made_gguf_open(&m);
-        assert_int_equal(import(&m, dir, TR_F16, NULL), TR_OK);
+        assert_int_equal(made_gguf_import(&m, dir, TR_F16, NULL), TR_OK);
         scratch_path(path, dir, "out");
         if (tr_tokenizer_open(path, &t, &err) != TR_OK)
             fail_msg("%s: %s", m.pre, err.text);
@@ -271,13 +255,13 @@ static void test_existing_folders(void **state)
     scratch_path(out, dir, "out");
     scratch_path(file, dir, "out/mine.txt");
     assert_int_equal(mkdir(out, 0777), 0);
-    assert_int_equal(import(&m, dir, TR_F32, &err), TR_OK);
-    assert_int_equal(import(&m, dir, TR_F32, &err), TR_BADARG);
+    assert_int_equal(made_gguf_import(&m, dir, TR_F32, &err), TR_OK);
+    assert_int_equal(made_gguf_import(&m, dir, TR_F32, &err), TR_BADARG);
     assert_non_null(strstr(err.text, "new or empty folder"));
     scratch_remove(out);
     assert_int_equal(mkdir(out, 0777), 0);
     assert_int_equal(tr_file_write(file, "x", 1, NULL), TR_OK);
-    assert_int_equal(import(&m, dir, TR_F32, &err), TR_BADARG);
+    assert_int_equal(made_gguf_import(&m, dir, TR_F32, &err), TR_BADARG);
     assert_true(tr_path_exists(file));
     scratch_remove(dir);
     made_gguf_close(&m);

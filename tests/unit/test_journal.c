@@ -19,21 +19,6 @@
 #include "tests/unit/made_journal.h"
 #include "tests/unit/scratch.h"
 
-struct place {
-    char dir[SCRATCH_ROOM], path[SCRATCH_ROOM];
-};
-
-static void open_place(struct place *p)
-{
-    scratch_make(p->dir);
-    scratch_path(p->path, p->dir, "run.db");
-}
-
-static void close_place(const struct place *p)
-{
-    scratch_remove(p->dir);
-}
-
 static struct tr_journal *again(const struct place *p, struct tr_journal *j)
 {
     tr_journal_close(j);

@@ -21,16 +21,6 @@
 #include "tests/unit/made_journal.h"
 #include "tests/unit/scratch.h"
 
-struct place {
-    char dir[SCRATCH_ROOM], path[SCRATCH_ROOM];
-};
-
-static void open_place(struct place *p)
-{
-    scratch_make(p->dir);
-    scratch_path(p->path, p->dir, "run.db");
-}
-
 /* The answer as a value, which must be valid JSON. */
 static json_t *report(struct tr_journal *j, const char *what, const char *argument)
 {
@@ -165,7 +155,7 @@ static void a_live_journal_answers(void **state)
     check_lists(j);
     check_refusals(j);
     tr_journal_close(j);
-    scratch_remove(p.dir);
+    close_place(&p);
 }
 
 static void an_empty_one_too(void **state)
@@ -179,7 +169,7 @@ static void an_empty_one_too(void **state)
     json_decref(v);
     refused(j, "rollouts", "", TR_BADARG, "no rollouts yet");
     tr_journal_close(j);
-    scratch_remove(p.dir);
+    close_place(&p);
 }
 
 /* A stage without rollouts says so, of its own journal too; tokens are those that steps tell of. */
@@ -211,7 +201,7 @@ static void a_stage_that_only_learns_answers(void **state)
     refused(j, "rollouts", "", TR_BADARG, "stage sft makes no answers");
     refused(j, "rollouts", "{\"step\": 1}", TR_BADARG, "stage sft makes no answers");
     tr_journal_close(j);
-    scratch_remove(p.dir);
+    close_place(&p);
 }
 
 static int64_t last_step(struct tr_journal *j)
@@ -262,7 +252,7 @@ static void a_journal_goes_back_to_a_step(void **state)
         assert_int_equal(tr_journal_look(p.path, &j, NULL), TR_OK);
         assert_int_equal(last_step(j), rows[i].next);
         tr_journal_close(j);
-        scratch_remove(p.dir);
+        close_place(&p);
     }
 }
 
@@ -363,7 +353,7 @@ static void a_reader_and_a_coordinator_exclude_each_other(void **state)
     char path[SCRATCH_ROOM];
     scratch_path(path, p.dir, "text");
     assert_int_equal(tr_journal_look(path, &j, &err), TR_BADARG);
-    scratch_remove(p.dir);
+    close_place(&p);
 }
 
 /* A copy is one file that plain SQLite reads, whether made by the living or of the dead. */
@@ -404,7 +394,7 @@ static void a_copy_is_whole(void **state)
     tr_journal_close(j);
     snprintf(argument, sizeof argument, "%s.part", copy);
     assert_false(tr_path_exists(argument));
-    scratch_remove(p.dir);
+    close_place(&p);
 }
 
 enum { ANSWERS = 40, ANSWER = 32 << 10 }; /* a quarter of a MiB each */
@@ -482,7 +472,7 @@ static void a_copy_does_not_hold_the_run(void **state)
     assert_int_equal(tr_journal_copy_some(j, copy, &err), TR_AGAIN);
     tr_journal_close(j); /* in the middle of another */
     assert_false(tr_path_exists(part));
-    scratch_remove(p.dir);
+    close_place(&p);
 }
 
 /* Invariant 6 for rollouts: whichever field is changed, the report refuses. */
@@ -524,7 +514,7 @@ static void damaged_rollouts_are_refused(void **state)
         assert_int_equal(st, strstr(sql[i], "evaluations") ? TR_IO : TR_OK);
         tr_buf_fini(&out);
         tr_journal_close(j);
-        scratch_remove(p.dir);
+        close_place(&p);
     }
 }
 
@@ -570,7 +560,7 @@ static void the_queries_of_the_page_run(void **state)
     assert_true(n >= 10);
     sqlite3_close(db);
     tr_buf_fini(&page);
-    scratch_remove(p.dir);
+    close_place(&p);
 }
 
 /* The page names every table and every column, and no others as tables. */
@@ -607,7 +597,7 @@ static void the_page_names_every_column(void **state)
     sqlite3_finalize(q);
     sqlite3_close(db);
     tr_buf_fini(&page);
-    scratch_remove(p.dir);
+    close_place(&p);
 }
 
 int main(void)
