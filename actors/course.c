@@ -30,6 +30,7 @@ enum tr_status tr_course_open(const struct tr_course_settings *s,
                               struct tr_err *err)
 {
     struct tr_core_settings set = {.join_seconds = s->join_seconds,
+                                   .remind_seconds = 0.05 * s->join_seconds,
                                    .silence_seconds = 60,
                                    .absent_seconds = 3600,
                                    .here_seconds = 5,

@@ -28,12 +28,15 @@ static json_t *queue_json(const struct tr_core *core, const struct tr_reward_set
             const char *slot = r == TR_ROLE_REWARD ? set->slot[i].name : "";
             int64_t post = tr_core_post(core, (enum tr_role)r, slot), waiting = 0,
                     sent = 0;
+            char why[200] = "";
             if (post < 0) continue;
             tr_core_queue(core, post, &waiting, &sent);
-            json_array_append_new(list, json_pack("{s:s, s:s, s:I, s:I}", "role",
-                                                  tr_role_name((enum tr_role)r), "slot",
-                                                  slot, "waiting", (json_int_t)waiting,
-                                                  "sent", (json_int_t)sent));
+            double missed = tr_core_missed(core, post, why);
+            json_array_append_new(
+                list, json_pack("{s:s, s:s, s:I, s:I, s:f, s:s}", "role",
+                                tr_role_name((enum tr_role)r), "slot", slot, "waiting",
+                                (json_int_t)waiting, "sent", (json_int_t)sent,
+                                "missed_seconds", missed, "missed", why));
         }
     }
     return list;

@@ -212,5 +212,8 @@ bool tr_core_answered(const struct tr_core *c, enum tr_role role, const char *in
 /* Units that wait for a worker of the post, and that are sent. */
 void tr_core_queue(const struct tr_core *c, int64_t post, int64_t *waiting,
                    int64_t *sent);
+/* For how many seconds has nobody been there who could do what waits? 0: somebody is, or nothing does. why
+ * [200]: which digest it needs, and what somebody who is there holds instead, for people. */
+double tr_core_missed(const struct tr_core *c, int64_t post, char *why);
 
 #endif

@@ -1,4 +1,4 @@
-/* core_parts.h - the state of the core, for core.c, talk.c, roster.c, work.c, chain.c, supply.c and nobody
+/* core_parts.h - the state of the core, for core.c, talk.c, roster.c, work.c, chain.c, supply.c, missing.c and nobody
  * else. */
 #ifndef TR_ACTORS_COORDINATOR_CORE_PARTS_H
 #define TR_ACTORS_COORDINATOR_CORE_PARTS_H
@@ -62,7 +62,7 @@ struct post {
     int64_t sent, saves; /* units that are out; open ones of kind save */
     double pace[PACES];  /* seconds that its last answers were out; a ring */
     int64_t paces;
-    double absent_since; /* work waits and nobody is here; 0: not so */
+    double absent_since; /* work waits and nobody here can do it; 0: not so */
     double told_absent;  /* seconds of that when people were told last */
 };
 
@@ -93,7 +93,13 @@ struct question { /* of a person, whose answer is being worked on */
     struct tr_ask ask;
 };
 
-enum { BUCKETS = 4096, PASTS = 8192, QUESTIONS = 8 };
+enum {
+    BUCKETS = 4096,
+    PASTS = 8192,
+    QUESTIONS = 8,
+    STEPPED_OVER =
+        64 /* units in a row that nobody can do: those behind are not looked at */
+};
 
 struct tr_core {
     struct tr_core_settings set;
@@ -155,15 +161,18 @@ enum tr_status tr_core_admit(struct tr_core *c, int64_t peer,
                              const struct tr_hello *hello, struct tr_err *err);
 enum tr_status tr_core_turn_away(struct tr_core *c, int64_t peer, const char *why,
                                  struct tr_err *err);
-bool tr_core_all_here(const struct tr_core *c);
 bool tr_core_idle(const struct tr_core *c, const struct worker *w);
-/* TR_GONE names the posts that are not filled when the time to join is up, or that were left. */
-enum tr_status tr_core_check_filled(struct tr_core *c, struct tr_err *err);
 /* Takes its work back and forgets it. fell: it may be the work's fault. */
 enum tr_status tr_core_leave(struct tr_core *c, int64_t at, bool fell, const char *why,
                              struct tr_err *err);
 /* "reward main", "policy": into text [128]. */
 const char *tr_core_post_text(const struct post *p, char *text);
+
+/* missing.c */
+bool tr_core_all_here(const struct tr_core *c);
+/* TR_GONE names the posts that are not filled when the time to join is up, or whose units nobody
+ * could do for too long. */
+enum tr_status tr_core_check_filled(struct tr_core *c, struct tr_err *err);
 
 /* work.c */
 bool tr_core_is_learner(enum tr_role role);
@@ -182,6 +191,8 @@ void tr_core_put_work(struct tr_core *c, struct work *k);
 struct work *tr_core_find_work(const struct tr_core *c, const struct tr_digest *id);
 void tr_core_free_work(struct work *k);
 
+/* Is it here, does it speak, and does it hold what the unit needs? */
+bool tr_core_fits(const struct tr_core *c, const struct worker *w, const struct work *k);
 /* Units wait, it has nothing in hand, and could do none of them. */
 bool tr_core_fits_nothing(const struct tr_core *c, const struct worker *w);
 

@@ -104,18 +104,13 @@ bool tr_core_idle(const struct tr_core *c, const struct worker *w)
     return frozen && p->known && !tr_digests_hold(&w->hello.holds, &p->digest);
 }
 
-static int64_t count_here(const struct tr_core *c, int64_t post)
+int64_t tr_core_workers(const struct tr_core *c, int64_t post)
 {
     int64_t n = 0;
     for (int64_t i = 0; i < c->workers; i++)
         n += c->worker[i].here && c->worker[i].post == post &&
              !tr_core_idle(c, &c->worker[i]);
     return n;
-}
-
-int64_t tr_core_workers(const struct tr_core *c, int64_t post)
-{
-    return count_here(c, post);
 }
 
 /* A post whose weights nobody has named takes those of its first worker. Of a learner: its lineage first,
@@ -137,7 +132,7 @@ static void take_its_word(struct tr_core *c, int64_t post, const struct tr_hello
 static void forget_provisional(struct tr_core *c, int64_t post)
 {
     struct post *p = &c->post[post];
-    if (c->started || !p->provisional || count_here(c, post) > 0) return;
+    if (c->started || !p->provisional || tr_core_workers(c, post) > 0) return;
     p->known = p->placed = p->provisional = false;
     for (int64_t i = 0; i < c->workers && !p->known; i++)
         if (c->worker[i].here && c->worker[i].post == post)
@@ -427,104 +422,6 @@ enum tr_status tr_core_admit(struct tr_core *c, int64_t peer, const struct tr_he
     if (st == TR_OK && !stays) st = ask_swap(c, at, err);
     if (st == TR_OK) st = tr_core_drop_unwanted(c, at, err);
     return st == TR_OK ? tr_core_catch_up(c, at, err) : st;
-}
-
-/* ---- are all there? ---- */
-
-bool tr_core_all_here(const struct tr_core *c)
-{
-    for (int64_t i = 0; i < c->posts; i++)
-        if (c->post[i].open && count_here(c, i) < c->post[i].replicas) return false;
-    return true;
-}
-
-/* Is it time to speak of a wait of so many seconds? After remind_seconds, then twice that, and so on. */
-static bool time_to_tell(const struct tr_core *c, double waited, double *told)
-{
-    double next = *told > 0 ? 2 * *told : c->set.remind_seconds;
-    if (c->set.remind_seconds <= 0 || waited < next) return false;
-    *told = waited;
-    return true;
-}
-
-static enum tr_status check_joined(struct tr_core *c, struct tr_err *err)
-{
-    char missing[160] = "", name[128];
-    size_t used = 0;
-    double waited = c->now - c->born;
-    bool over = waited >= c->set.join_seconds;
-    if (!over && !time_to_tell(c, waited, &c->told_missing)) return TR_OK;
-    for (int64_t i = 0; i < c->posts && used < sizeof missing; i++)
-        if (c->post[i].open && count_here(c, i) < c->post[i].replicas)
-            used += (size_t)snprintf(
-                missing + used, sizeof missing - used, "%s %s (%lld of %lld)",
-                used ? "," : "", tr_core_post_text(&c->post[i], name),
-                (long long)count_here(c, i), (long long)c->post[i].replicas);
-    if (over)
-        return tr_err_set(err, TR_GONE, "after %.0f s these have not joined:%s",
-                          c->set.join_seconds, missing);
-    return tr_core_say(c, err,
-                       "after %.0f s these have not joined:%s; the run ends after %.0f s "
-                       "without them",
-                       waited, missing, c->set.join_seconds);
-}
-
-/* Work waits and there is nobody to do it. */
-static enum tr_status check_absent(struct tr_core *c, struct post *p, struct tr_err *err)
-{
-    char name[128];
-    double waited = c->now - p->absent_since;
-    tr_core_post_text(p, name);
-    if (c->set.absent_seconds > 0 && waited > c->set.absent_seconds)
-        return tr_err_set(err, TR_GONE,
-                          "no %s has been here for %.0f s, and units wait: %lld", name,
-                          c->set.absent_seconds, (long long)p->waiting.n);
-    if (!time_to_tell(c, waited, &p->told_absent)) return TR_OK;
-    char end[64] = "";
-    if (c->set.absent_seconds > 0)
-        snprintf(end, sizeof end, "; the run ends after %.0f s of that",
-                 c->set.absent_seconds);
-    return tr_core_say(c, err, "no %s has been here for %.0f s, and units wait: %lld%s",
-                       name, waited, (long long)p->waiting.n, end);
-}
-
-/* A learner that has learnt what this run never asked for, as one that outlived a lost journal, waits for
- * ever. Sent away it is started again, from a snapshot. */
-static enum tr_status check_estranged(struct tr_core *c, int64_t at, struct tr_err *err)
-{
-    static const double patience = 5;
-    static const char why[] =
-        "what it has learnt fits nothing that is asked here: it has to begin from a snapshot";
-    struct worker *w = &c->worker[at];
-    if (!w->here || !tr_core_is_learner(c->post[w->post].role) ||
-        !tr_core_fits_nothing(c, w)) {
-        w->estranged_since = 0;
-        return TR_OK;
-    }
-    if (w->estranged_since <= 0) w->estranged_since = c->now;
-    if (c->now < w->estranged_since + patience) return TR_OK;
-    enum tr_status st = tr_core_leave(c, at, false, why, err);
-    return st == TR_OK ? tr_core_turn_away(c, w->peer, why, err) : st;
-}
-
-enum tr_status tr_core_check_filled(struct tr_core *c, struct tr_err *err)
-{
-    enum tr_status st = TR_OK;
-    if (!c->started) return check_joined(c, err);
-    for (int64_t i = 0; i < c->workers && st == TR_OK; i++)
-        st = check_estranged(c, i, err);
-    for (int64_t i = 0; i < c->posts && st == TR_OK; i++) {
-        struct post *p = &c->post[i];
-        bool absent = p->open && p->waiting.n > 0 && count_here(c, i) == 0;
-        if (!absent) {
-            p->absent_since = p->told_absent = 0;
-        } else if (p->absent_since <= 0) {
-            p->absent_since = c->now;
-        } else {
-            st = check_absent(c, p, err);
-        }
-    }
-    return st;
 }
 
 /* ---- for people ---- */

@@ -148,9 +148,9 @@ static int64_t free_credits(const struct worker *w)
     return w->hello.credits - busy;
 }
 
-static bool can_do(const struct tr_core *c, const struct worker *w, const struct work *k)
+bool tr_core_fits(const struct tr_core *c, const struct worker *w, const struct work *k)
 {
-    if (w->post != k->post || free_credits(w) == 0) return false;
+    if (!w->here || w->silent || w->post != k->post) return false;
     /* What is to be saved was asked for before: a learner that has gone on cannot save it any more. */
     if (k->unit.kind == TR_UNIT_LEARN && !k->replay && c->post[k->post].saves > 0)
         return false;
@@ -159,6 +159,11 @@ static bool can_do(const struct tr_core *c, const struct worker *w, const struct
     for (int64_t i = 0; i < k->unit.needs.n; i++)
         if (!tr_digests_hold(&w->hello.holds, &k->unit.needs.at[i])) return false;
     return true;
+}
+
+static bool can_do(const struct tr_core *c, const struct worker *w, const struct work *k)
+{
+    return free_credits(w) > 0 && tr_core_fits(c, w, k);
 }
 
 bool tr_core_fits_nothing(const struct tr_core *c, const struct worker *w)
@@ -225,7 +230,6 @@ static int64_t credits_of_post(const struct tr_core *c, int64_t post)
 /* Units are tried in order; a few that nobody can do now are stepped over. */
 static enum tr_status hand_out_post(struct tr_core *c, int64_t post, struct tr_err *err)
 {
-    enum { STEPPED_OVER = 64 };
     int64_t credits = credits_of_post(c, post);
     int64_t over = 0;
     struct work *next = NULL;

@@ -61,6 +61,9 @@ static void print_queue(const json_t *list)
             printf("%s %s: %lld units wait, %lld are out\n", tr_told_text(q, "role"),
                    tr_told_text(q, "slot"), tr_told_int(q, "waiting"),
                    tr_told_int(q, "sent"));
+        if (tr_told_real(q, "missed_seconds") > 0)
+            printf("    with nobody to do them for %.0f s: %s\n",
+                   tr_told_real(q, "missed_seconds"), tr_told_text(q, "missed"));
     }
 }
 

@@ -101,7 +101,7 @@ void look(struct scene *s)
 {
     struct tr_core_action a;
     while (tr_core_next(s->core, &a)) {
-        bool waits = strstr(a.text, "been here for") || strstr(a.text, "not joined");
+        bool waits = strstr(a.text, "nobody to do them") || strstr(a.text, "not joined");
         if (!a.send && waits && s->sayings < 16)
             snprintf(s->said[s->sayings++], sizeof s->said[0], "%s", a.text);
         s->lines += !a.send;

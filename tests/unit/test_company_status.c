@@ -119,12 +119,40 @@ static void two_lines_say_it(void **state)
     assert_string_equal(text, "");
 }
 
+/* `troupe status` says of a post whose units nobody can do what is missing, and of another nothing. */
+static void what_is_missed_is_in_the_queue(void **state)
+{
+    (void)state;
+    struct scene s = {0};
+    struct tr_message bye = {.say = TR_SAY_BYE};
+    const struct tr_reward_set set = {.n = 1};
+    const struct tr_company_times times = {.phases = 3};
+    const struct tr_company_status status = {
+        .run = "r", .stage = "ppo", .rewards = &set, .times = &times};
+    open_scene(&s, 3, 1);
+    hello(&s, 0, TR_ROLE_REWARD, "r");
+    for (int gone = 0; gone < 2; gone++) {
+        s.now = 1;
+        if (gone) tell(&s, 0, &bye);
+        assert_int_equal(tr_core_tick(s.core, 4, NULL), TR_OK);
+        json_t *doc = tr_company_json(s.core, &status, 4);
+        const json_t *post = json_array_get(json_object_get(doc, "queue"), 0);
+        const char *why = json_string_value(json_object_get(post, "missed"));
+        assert_true(near(real(post, "missed_seconds"), gone ? 3 : 0));
+        assert_non_null(why);
+        if (gone) assert_non_null(strstr(why, "nobody is here"));
+        json_decref(doc);
+    }
+    close_scene(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(busy_is_the_time_with_work_in_hand),
         cmocka_unit_test(the_numbers_add_up),
         cmocka_unit_test(two_lines_say_it),
+        cmocka_unit_test(what_is_missed_is_in_the_queue),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -569,13 +569,16 @@ static void who_is_missed_is_named(void **state)
     look(&s);
     assert_int_equal(s.sayings, 2); /* after 2 and 4 s of that */
     assert_string_equal(s.said[1],
-                        "no reward has been here for 4 s, and units wait: 3; the "
-                        "run ends after 100 s of that");
+                        "reward: 3 units have had nobody to do them for 4 s; they need "
+                        "454349e422f05297, and nobody is here; the run ends after 100 s "
+                        "of that");
     hello(&s, 1, TR_ROLE_REWARD, "r"); /* another comes, and goes */
     assert_int_equal(tr_core_lose(s.core, 1, "gone", 20, NULL), TR_OK);
     assert_int_equal(tr_core_tick(s.core, 120, &err), TR_OK);
     assert_int_equal(tr_core_tick(s.core, 121, &err), TR_GONE);
-    assert_string_equal(err.text, "no reward has been here for 100 s, and units wait: 3");
+    assert_string_equal(err.text,
+                        "reward: 3 units have had nobody to do them for 100 s; they "
+                        "need 454349e422f05297, and nobody is here");
     close_scene(&s);
 }
 
