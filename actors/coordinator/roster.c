@@ -26,6 +26,12 @@ int64_t tr_core_post(const struct tr_core *c, enum tr_role role, const char *slo
     return found < 0 ? -1 : found;
 }
 
+/* A closed one keeps its place as long as the index finds units of it. */
+static bool has_units(const struct post *p)
+{
+    return p->sent > 0 || p->waiting.n > 0;
+}
+
 enum tr_status tr_core_open_post(struct tr_core *c, enum tr_role role, const char *slot,
                                  int64_t replicas, int64_t *post, struct tr_err *err)
 {
@@ -34,7 +40,7 @@ enum tr_status tr_core_open_post(struct tr_core *c, enum tr_role role, const cha
         if (c->post[i].open && c->post[i].role == role && !strcmp(c->post[i].slot, slot))
             return tr_err_set(err, TR_BADARG, "%s %s is there already",
                               tr_role_name(role), slot);
-    while (at < c->posts && (c->post[at].open || c->post[at].sent > 0)) at++;
+    while (at < c->posts && (c->post[at].open || has_units(&c->post[at]))) at++;
     if (at == TR_POSTS_MAX)
         return tr_err_set(err, TR_BADARG, "more than %d roles and rewards", TR_POSTS_MAX);
     if (at == c->posts) c->posts++;
@@ -431,7 +437,7 @@ bool tr_core_see(const struct tr_core *c, int64_t i, struct tr_core_worker *out)
     if (i < 0 || i >= c->workers) return false;
     const struct worker *w = &c->worker[i];
     *out = (struct tr_core_worker){
-        .role = c->post[w->post].role,
+        .role = (enum tr_role)w->hello.role,
         .slot = w->here ? c->post[w->post].slot : w->hello.slot,
         .instance = w->hello.instance,
         .isa = w->hello.isa,
@@ -456,7 +462,7 @@ bool tr_core_answered(const struct tr_core *c, enum tr_role role, const char *in
 {
     for (int64_t i = 0; i < c->workers; i++) {
         const struct worker *w = &c->worker[i];
-        if (c->post[w->post].role == role && w->joined >= since &&
+        if (w->hello.role == (int)role && w->joined >= since &&
             strcmp(w->hello.instance, instance) == 0)
             return w->answered > 0;
     }

@@ -206,6 +206,41 @@ static void a_new_post_wants_nothing_of_the_old(void **state)
     close_scene(&s);
 }
 
+static void a_place_with_units_is_not_given_away(void **state)
+{
+    (void)state;
+    struct scene s = {0};
+    int64_t post = -1;
+    open_scene(&s, 4, 1);
+    hello(&s, 0, TR_ROLE_REWARD, "r");
+    assert_int_equal(tr_core_close_post(s.core, s.post, NULL), TR_OK);
+    assert_int_equal(tr_core_open_post(s.core, TR_ROLE_REWARD, "other", 1, &post, NULL),
+                     TR_OK);
+    assert_int_not_equal(post, s.post);
+    close_scene(&s);
+}
+
+/* Its post's place is another's by now. */
+static void who_has_left_keeps_its_role(void **state)
+{
+    (void)state;
+    struct scene s = {0};
+    struct tr_core_worker w;
+    int64_t post = -1;
+    open_scene(&s, 2, 1);
+    hello(&s, 0, TR_ROLE_REWARD, "r");
+    answer_all(&s, 0);
+    assert_int_equal(tr_core_close_post(s.core, s.post, NULL), TR_OK);
+    assert_int_equal(tr_core_open_post(s.core, TR_ROLE_REFERENCE, "", 1, &post, NULL),
+                     TR_OK);
+    assert_int_equal(post, s.post);
+    assert_true(tr_core_see(s.core, 0, &w));
+    assert_int_equal(w.role, TR_ROLE_REWARD);
+    assert_true(tr_core_answered(s.core, TR_ROLE_REWARD, "worker-0", 0));
+    assert_false(tr_core_answered(s.core, TR_ROLE_REFERENCE, "worker-0", 0));
+    close_scene(&s);
+}
+
 /* Over a new connection, and still itself: it keeps what it has in hand. */
 static void a_reconnected_worker_keeps_its_units(void **state)
 {
@@ -273,6 +308,8 @@ int main(void)
         cmocka_unit_test(what_counts_as_a_failure),
         cmocka_unit_test(who_leaves_before_the_start_decides_nothing),
         cmocka_unit_test(a_new_post_wants_nothing_of_the_old),
+        cmocka_unit_test(a_place_with_units_is_not_given_away),
+        cmocka_unit_test(who_has_left_keeps_its_role),
         cmocka_unit_test(a_reconnected_worker_keeps_its_units),
         cmocka_unit_test(fewer_credits_are_no_debt),
         cmocka_unit_test(only_the_post_answers),
