@@ -8,8 +8,8 @@
 #include "launch/room.h"
 
 /* What lies beside the weights when a process evaluates. */
-static size_t evaluating(const struct tr_ppo_parts *p, const struct tr_arch *a,
-                         const struct tr_ppo_sizes *z)
+static size_t evaluating_bytes(const struct tr_ppo_parts *p, const struct tr_arch *a,
+                               const struct tr_ppo_sizes *z)
 {
     const struct tr_trunk_size size = {.max_tokens = z->tokens,
                                        .max_sequences = p->set.samples};
@@ -34,12 +34,14 @@ static enum tr_status add_learner(const struct tr_ppo_parts *p, enum tr_role rol
     enum tr_status st = tr_learner_memory(&start, &one, err);
     if (st == TR_OK) st = tr_arch_load(start.model, &arch, NULL, err);
     if (st == TR_OK)
-        tr_memory_add(need, tr_role_name(role), one.total + evaluating(p, &arch, &z));
+        tr_memory_add(need, tr_role_name(role),
+                      one.total + evaluating_bytes(p, &arch, &z));
     return st;
 }
 
-static enum tr_status frozen(const struct tr_ppo_parts *p, const struct tr_member *m,
-                             size_t *out, struct tr_err *err)
+static enum tr_status frozen_bytes(const struct tr_ppo_parts *p,
+                                   const struct tr_member *m, size_t *out,
+                                   struct tr_err *err)
 {
     const struct tr_ppo_sizes z = tr_ppo_sizes(p, m->role);
     struct tr_arch arch;
@@ -49,7 +51,7 @@ static enum tr_status frozen(const struct tr_ppo_parts *p, const struct tr_membe
         st = tr_params_create(&arch, m->role == TR_ROLE_REFERENCE,
                               m->role == TR_ROLE_REWARD, &params, err);
     if (st != TR_OK) return st;
-    *out = tr_weights_bytes(params, p->o->model.bf16) + evaluating(p, &arch, &z);
+    *out = tr_weights_bytes(params, p->o->model.bf16) + evaluating_bytes(p, &arch, &z);
     tr_params_destroy(params);
     return TR_OK;
 }
@@ -60,13 +62,13 @@ static enum tr_status add_frozen(const struct tr_ppo_parts *p, struct tr_memory 
     const int64_t references = p->roles.role[TR_ROLE_REFERENCE].replicas;
     struct tr_member m = {.role = TR_ROLE_REFERENCE};
     size_t each = 0, rewards = 0;
-    enum tr_status st = frozen(p, &m, &each, err);
+    enum tr_status st = frozen_bytes(p, &m, &each, err);
     if (st == TR_OK) tr_memory_add(need, "references", (size_t)references * each);
     for (int64_t i = 0; i < p->roles.rewards && st == TR_OK; i++) {
         const struct tr_reward_wish *w = &p->roles.reward[i];
         if (w->kind != TR_REWARD_MODEL) continue;
         m = tr_member_of(TR_ROLE_REWARD, w->name);
-        st = frozen(p, &m, &each, err);
+        st = frozen_bytes(p, &m, &each, err);
         rewards += (size_t)w->role.replicas * each;
     }
     if (st == TR_OK) tr_memory_add(need, "rewards", rewards);
@@ -109,7 +111,7 @@ enum tr_status tr_ppo_choose_recompute(struct tr_ppo_parts *p, struct tr_err *er
 {
     const struct tr_room room = {
         .o = p->o, .log = p->watch->log, .here = true, .estimate = estimate, .self = p};
-    if (p->watch->joining.staff) return tr_room_choose(&room, &p->recompute, err);
-    p->recompute = p->o->model.recompute == 1; /* who joins has a host of its own */
-    return TR_OK;
+    p->recompute = p->o->model.recompute == 1;
+    if (!p->watch->joining.staff) return TR_OK; /* who joins has a host of its own */
+    return tr_room_choose(&room, &p->recompute, err);
 }
