@@ -32,6 +32,11 @@ static enum tr_status check_roles(struct tr_options *o, const char *where,
     }
     enum tr_status st = tr_roles_read(o->roles, where, NULL, &roles, err);
     if (st != TR_OK || o->stage == TR_PPO) return st;
+    if (o->stage == TR_KTO && roles.role[TR_ROLE_REFERENCE].replicas < 1)
+        return tr_err_set(err, TR_BADARG,
+                          "%s: roles: reference: replicas: expected 1 or more, found 0: "
+                          "kto asks it",
+                          where);
     if (o->exec.threads < 0 && roles.role[TR_ROLE_POLICY].threads > 0)
         o->exec.threads = roles.role[TR_ROLE_POLICY].threads;
     return TR_OK;

@@ -16,8 +16,11 @@ enum tr_status tr_stage_judged(void *ctx, int64_t tag, const float *number, int6
 {
     struct tr_stage_parts *p = ctx;
     struct tr_stage_asked *a = &p->asked[tag - 1];
-    a->open = false;
-    return tr_stage_told(p->plan, a->judge, a->step, a->first, a->count, number, n, err);
+    enum tr_status st =
+        tr_stage_told(p->plan, a->judge, a->step, a->first, a->count, number, n, err);
+    /* An answer that is no good leaves its question open: another worker is asked. */
+    if (st == TR_OK) a->open = false;
+    return st;
 }
 
 static enum tr_status new_ask(struct tr_stage_parts *p, int64_t *at, struct tr_err *err)
