@@ -75,7 +75,6 @@ static enum tr_status read_edit(const char *argument, struct edit *e, struct tr_
 {
     const char *name = NULL;
     const char *digest = NULL;
-    double weight = (double)NAN;
     *e = (struct edit){.doc = NULL};
     enum tr_status st = tr_json_parse(argument, strlen(argument), "swap", &e->doc, err);
     if (st == TR_OK) st = tr_json_string(e->doc, "name", "swap", &name, err);
@@ -83,8 +82,8 @@ static enum tr_status read_edit(const char *argument, struct edit *e, struct tr_
         st = tr_json_int_or(e->doc, "at", "swap", 0, INT32_MAX, 0, &e->swap.at, err);
     if (st == TR_OK)
         st = tr_json_bool_or(e->doc, "remove", "swap", false, &e->swap.remove, err);
-    if (st == TR_OK && json_object_get(e->doc, "weight"))
-        st = tr_json_real(e->doc, "weight", "swap", &weight, err);
+    if (st == TR_OK)
+        st = tr_reward_weight(e->doc, "swap", (double)NAN, &e->swap.weight, err);
     if (st == TR_OK) st = tr_json_string_or(e->doc, "digest", "swap", NULL, &digest, err);
     e->swap.known = digest != NULL;
     if (st == TR_OK && digest) st = tr_digest_parse(digest, &e->swap.digest, err);
@@ -93,7 +92,6 @@ static enum tr_status read_edit(const char *argument, struct edit *e, struct tr_
                         sizeof e->swap.name - 1);
     if (st != TR_OK) return st;
     snprintf(e->swap.name, sizeof e->swap.name, "%s", name);
-    e->swap.weight = weight;
     e->has_wish = json_object_get(e->doc, "model") || json_object_get(e->doc, "rule") ||
                   json_object_get(e->doc, "external");
     if (!e->has_wish || e->swap.remove) return TR_OK;

@@ -1,6 +1,7 @@
 #include "launch/roles.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -162,6 +163,17 @@ static bool is_file_name(const char *name)
     return true;
 }
 
+enum tr_status tr_reward_weight(const json_t *value, const char *where, double otherwise,
+                                double *out, struct tr_err *err)
+{
+    static const double most = 1e9; /* sums of weighted scores stay finite in float 32 */
+    enum tr_status st = tr_json_real_or(value, "weight", where, otherwise, out, err);
+    if (st == TR_OK && fabs(*out) > most)
+        st = tr_err_set(err, TR_BADARG, "%s: weight: expected -1e9 to 1e9, found %g",
+                        where, *out);
+    return st;
+}
+
 enum tr_status tr_reward_read(json_t *value, const char *where,
                               struct tr_reward_wish *out, struct tr_err *err)
 {
@@ -176,7 +188,7 @@ enum tr_status tr_reward_read(json_t *value, const char *where,
         st = tr_err_set(err, TR_BADARG, "%s: name: expected 1 to %zu bytes", where,
                         sizeof out->name - 1);
     if (st == TR_OK) st = read_common(value, where, &out->role, err);
-    if (st == TR_OK) st = tr_json_real_or(value, "weight", where, 1, &out->weight, err);
+    if (st == TR_OK) st = tr_reward_weight(value, where, 1, &out->weight, err);
     if (st == TR_OK) st = read_kind(value, where, out, err);
     if (st == TR_OK && !is_file_name(name))
         st = tr_err_set(err, TR_BADARG,

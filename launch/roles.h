@@ -63,6 +63,9 @@ struct tr_roles {
 enum tr_status tr_roles_read(json_t *block, const char *where, const char *reward_model,
                              struct tr_roles *out, struct tr_err *err);
 
+/* The weight of one, if it is there. */
+enum tr_status tr_reward_weight(const json_t *value, const char *where, double otherwise,
+                                double *out, struct tr_err *err);
 /* One reward, as it stands in the block or in a swap. */
 enum tr_status tr_reward_read(json_t *value, const char *where,
                               struct tr_reward_wish *out, struct tr_err *err);

@@ -26,6 +26,17 @@ enum tr_status tr_tokens_check(const char *what, const struct tr_array *token,
     return TR_OK;
 }
 
+enum tr_status tr_numbers_check(const char *what, const struct tr_array *number,
+                                float least, float most, struct tr_err *err)
+{
+    const float *x = number->at;
+    for (int64_t i = 0; i < number->count; i++)
+        if (!(x[i] >= least && x[i] <= most))
+            return tr_err_set(err, TR_BADMSG, "%s: %g at %lld is not in [%g, %g]", what,
+                              (double)x[i], (long long)i, (double)least, (double)most);
+    return TR_OK;
+}
+
 /* Numbers that address a random number are 32 bits wide. */
 static enum tr_status check_numbers(const char *what, const struct tr_array *a, int64_t S,
                                     struct tr_err *err)
@@ -57,6 +68,7 @@ enum tr_status tr_answer_generate_check(const struct tr_answer_generate *a, int6
                                         struct tr_err *err)
 {
     const int64_t *start = a->start.at;
+    const int32_t *stopped = a->stopped.at;
     if (a->start.count != S + 1 || a->stopped.count != S ||
         a->logprob.count != a->token.count)
         return tr_err_set(err, TR_BADMSG, "generate: not an answer to %lld prompts",
@@ -67,5 +79,11 @@ enum tr_status tr_answer_generate_check(const struct tr_answer_generate *a, int6
         if (start[s + 1] - start[s] > max_new_tokens)
             st = tr_err_set(err, TR_BADMSG, "generate: answer %lld is longer than asked",
                             (long long)s);
-    return st;
+    for (int64_t s = 0; st == TR_OK && s < S; s++)
+        if (stopped[s] != 0 && stopped[s] != 1)
+            st = tr_err_set(err, TR_BADMSG, "generate.stopped: %d at %lld is not 0 or 1",
+                            stopped[s], (long long)s);
+    if (st != TR_OK) return st;
+    return tr_numbers_check("generate.logprob", &a->logprob, TR_LOGPROB_LEAST,
+                            TR_LOGPROB_MOST, err);
 }

@@ -37,7 +37,8 @@ extern const struct tr_record tr_ask_generate_record, tr_answer_generate_record;
  * (vocab 0: any that is not negative), one prompt number a prompt. TR_BADMSG. */
 enum tr_status tr_ask_generate_check(const struct tr_ask_generate *a, int64_t vocab,
                                      struct tr_err *err);
-/* An answer to S prompts: the same, and no answer is longer than the ask allowed. */
+/* An answer to S prompts: the same, no answer is longer than the ask allowed, `stopped` is 0 or 1, and
+ * log-probs are such. */
 enum tr_status tr_answer_generate_check(const struct tr_answer_generate *a, int64_t S,
                                         int64_t max_new_tokens, int64_t vocab,
                                         struct tr_err *err);
@@ -47,5 +48,14 @@ enum tr_status tr_offsets_check(const char *what, const struct tr_array *start,
                                 int64_t total, int64_t least, struct tr_err *err);
 enum tr_status tr_tokens_check(const char *what, const struct tr_array *token,
                                int64_t vocab, struct tr_err *err);
+
+/* What arithmetic bears: sums and products of such numbers stay finite in float 32. A log-prob may be
+ * above 0 by what rounding adds. */
+#define TR_LOGPROB_LEAST (-1e9F)
+#define TR_LOGPROB_MOST  0.01F
+#define TR_NUMBER_MOST   1e20F
+
+enum tr_status tr_numbers_check(const char *what, const struct tr_array *number,
+                                float least, float most, struct tr_err *err);
 
 #endif

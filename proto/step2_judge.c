@@ -42,3 +42,17 @@ int64_t tr_judge_numbers(enum tr_unit_kind kind, const struct tr_ask_judge *a)
     for (int64_t s = 0; s < S; s++) n -= from[s];
     return n;
 }
+
+enum tr_status tr_answer_judge_check(enum tr_unit_kind kind,
+                                     const struct tr_answer_judge *a, int64_t n,
+                                     struct tr_err *err)
+{
+    bool logp = kind == TR_UNIT_LOGPROB;
+    if (a->number.count != n)
+        return tr_err_set(err, TR_BADMSG, "%s: %lld numbers for %lld",
+                          tr_unit_kind_name(kind), (long long)a->number.count,
+                          (long long)n);
+    return tr_numbers_check(tr_unit_kind_name(kind), &a->number,
+                            logp ? TR_LOGPROB_LEAST : -TR_NUMBER_MOST,
+                            logp ? TR_LOGPROB_MOST : TR_NUMBER_MOST, err);
+}

@@ -44,4 +44,9 @@ enum tr_status tr_ask_judge_check(const struct tr_ask_judge *a, int64_t vocab,
 /* How many numbers answer this ask. */
 int64_t tr_judge_numbers(enum tr_unit_kind kind, const struct tr_ask_judge *a);
 
+/* Beyond the table: there are n numbers, log-probs or others as step1_generate.h bounds them. */
+enum tr_status tr_answer_judge_check(enum tr_unit_kind kind,
+                                     const struct tr_answer_judge *a, int64_t n,
+                                     struct tr_err *err);
+
 #endif

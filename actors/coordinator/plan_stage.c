@@ -19,6 +19,7 @@ static enum tr_status take_judged(struct tr_plan_stage *p, int64_t tag,
     int64_t unknown = 0;
     enum tr_status st =
         tr_content_decode(content, &tr_answer_logprob_record, &a, &unknown, err);
+    if (st == TR_OK) st = tr_answer_judge_check(TR_UNIT_LOGPROB, &a, a.number.count, err);
     return st == TR_OK ? p->told(p->ctx, tag, a.number.at, a.number.count, err) : st;
 }
 

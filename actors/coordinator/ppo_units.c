@@ -253,10 +253,7 @@ enum tr_status tr_ppo_take_judged(struct tr_plan_ppo *p, struct tag t,
     int64_t unknown = 0;
     enum tr_status st =
         tr_content_decode(content, tr_answer_judge_record(v.kind), &a, &unknown, err);
-    if (st == TR_OK && a.number.count != v.n)
-        st = tr_err_set(err, TR_BADMSG, "%s: %lld numbers for %lld",
-                        tr_unit_kind_name(v.kind), (long long)a.number.count,
-                        (long long)v.n);
+    if (st == TR_OK) st = tr_answer_judge_check(v.kind, &a, v.n, err);
     if (st != TR_OK) return st;
     if (t.part == PART_OLD) m->mismatch_bits += differing(v.to, a.number.at, v.n);
     memcpy(v.to, a.number.at, (size_t)v.n * sizeof *v.to);

@@ -306,6 +306,12 @@ static void mistakes_in_roles_are_told_in_one_line(void **state)
         {"roles: {reward: [{name: a, rule: length, target: -1}]}\n",
          "stage=ppo",
          {"roles: reward 1: target:", "from 0", "found -1"}},
+        {"roles: {reward: [{name: a, rule: length, weight: 2e9}]}\n",
+         "stage=ppo",
+         {"roles: reward 1: weight:", "-1e9 to 1e9", "found 2e+09"}},
+        {"roles: {reference: {replicas: 0}}\n",
+         "stage=kto",
+         {"reference: replicas:", "1 or more", "kto"}},
         {"roles: {critic: {}}\n", "stage=kto", {"roles", "critic", "no such role"}},
     };
     check_mistakes(rows, sizeof rows / sizeof *rows);

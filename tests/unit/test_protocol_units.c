@@ -219,6 +219,15 @@ static void clause_9_1_random_numbers_have_an_address(void **state)
     assert_int_equal(tr_ask_generate_check(&ask, 3, NULL), TR_BADMSG); /* id 3 */
     ask.start.at = empty;
     assert_int_equal(tr_ask_generate_check(&ask, 4, NULL), TR_BADMSG);
+    for (int i = 0; i < 5; i++) {
+        static const float logp[5][3] = {
+            {-1, 0, -9e8F}, {-1, 3, -1}, {-1, -1, -2e9F}, {-1, -1, -1}, {-1, -1, -1}};
+        const int32_t stopped[] = {i < 3, i == 3 ? 7 : i == 4 ? INT32_MIN : 0};
+        const struct tr_answer_generate a = {
+            {token, 3}, {good, 3}, {logp[i], 3}, {stopped, 2}};
+        assert_int_equal(tr_answer_generate_check(&a, 2, 2, 4, NULL),
+                         i == 0 ? TR_OK : TR_BADMSG);
+    }
 }
 
 static const int32_t pair[] = {5, 6, 7, 8, 5, 9};
@@ -237,6 +246,18 @@ static void clause_9_2_an_answer_lies_within_its_sequence(void **state)
     assert_int_equal(tr_ask_judge_check(&ask, 10, NULL), TR_BADMSG);
 }
 
+static const struct {
+    enum tr_unit_kind kind;
+    float number;
+    enum tr_status want;
+} judged[] = {
+    {TR_UNIT_LOGPROB, 0.001F, TR_OK},   {TR_UNIT_LOGPROB, 0.02F, TR_BADMSG},
+    {TR_UNIT_LOGPROB, -9e8F, TR_OK},    {TR_UNIT_LOGPROB, -2e9F, TR_BADMSG},
+    {TR_UNIT_SCORE, 9e19F, TR_OK},      {TR_UNIT_SCORE, 2e20F, TR_BADMSG},
+    {TR_UNIT_VALUE, -9e19F, TR_OK},     {TR_UNIT_VALUE, -2e20F, TR_BADMSG},
+    {TR_UNIT_DIVERGENCE, 9e19F, TR_OK}, {TR_UNIT_DIVERGENCE, 3e38F, TR_BADMSG},
+};
+
 static void clause_9_3_how_many_numbers(void **state)
 {
     (void)state;
@@ -244,6 +265,17 @@ static void clause_9_3_how_many_numbers(void **state)
     assert_int_equal(tr_judge_numbers(TR_UNIT_LOGPROB, &pair_ask), 3);
     assert_int_equal(tr_judge_numbers(TR_UNIT_VALUE, &pair_ask), 3);
     assert_int_equal(tr_judge_numbers(TR_UNIT_DIVERGENCE, &pair_ask), 3);
+    for (size_t i = 0; i < sizeof judged / sizeof *judged; i++) {
+        const float number[] = {-1, judged[i].number};
+        struct tr_answer_judge a = {{number, 2}};
+        struct tr_err err = {0};
+        enum tr_status st = tr_answer_judge_check(judged[i].kind, &a, 2, &err);
+        if (st != judged[i].want ||
+            (st != TR_OK && !strstr(err.text, " at 1 is not in [")))
+            fail_msg("%s: %g: %s", tr_unit_kind_name(judged[i].kind),
+                     (double)judged[i].number, err.text);
+        assert_int_equal(tr_answer_judge_check(judged[i].kind, &a, 3, NULL), TR_BADMSG);
+    }
 }
 
 static struct tr_content answer_of(struct tr_actor *a, const struct tr_unit *u)

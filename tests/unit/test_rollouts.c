@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "core/learn/rollouts.h"
+#include "proto/step1_generate.h"
 #include "tests/unit/scarce.h"
 
 #define ASSERT_NEAR(got, want, within)                                                   \
@@ -407,10 +408,43 @@ static void passes(void **state)
     assert_int_equal(tr_ppo_passes(&r, 1), 4);
 }
 
+/* What step1_generate.h lets in as a number leaves nothing but numbers, however it is combined. */
+static void extremes_stay_finite(void **state)
+{
+    (void)state;
+    const enum tr_kl_kind kinds[] = {TR_KL_PLAIN, TR_KL_ABS, TR_KL_MSE, TR_KL_FULL};
+    for (int i = 0; i < 4 * 8; i++) {
+        struct scene c;
+        set_up(&c);
+        c.rules.kl = kinds[i % 4];
+        c.rules.control.coef = 1e6;
+        c.rules.scale_scores = i & 4;
+        c.rules.whiten_rewards = i & 8;
+        c.rules.whiten_scores = i & 16;
+        for (int k = 0; k < 2; k++) {
+            struct tr_ppo_sample *s = &c.s[k];
+            s->score = (k ? -8 : 8) * 1e9 * (double)TR_NUMBER_MOST; /* eight rewards' */
+            for (int64_t t = 0; t < s->T - s->from; t++) {
+                s->logp[t] = t == 1 ? TR_LOGPROB_LEAST : TR_LOGPROB_MOST;
+                s->ref[t] = t == 1 ? TR_LOGPROB_MOST : TR_LOGPROB_LEAST;
+                s->value[t] = t == 0 ? -TR_NUMBER_MOST : TR_NUMBER_MOST;
+                s->kl[t] = TR_NUMBER_MOST;
+            }
+        }
+        prepare(&c);
+        for (int k = 0; k < 2; k++)
+            for (int64_t t = 0; t < c.s[k].T - c.s[k].from; t++)
+                if (!isfinite(c.s[k].advantage[t]) || !isfinite(c.s[k].returns[t]))
+                    fail_msg("case %d: sample %d, token %d", i, k, (int)t);
+        tear_down(&c);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_golden_samples),
+        cmocka_unit_test(extremes_stay_finite),
         cmocka_unit_test(explained_variance),
         cmocka_unit_test(what_a_rollout_is_paid),
         cmocka_unit_test(kinds_of_kl),
