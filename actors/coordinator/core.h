@@ -18,6 +18,8 @@
  * What fails. A unit has failed when a worker says so, answers it badly, falls silent with it, or vanishes or breaks
  * the protocol while it has it; after `attempts` of these the run gives up. One that is given back by who leaves,
  * or taken back from who was slow or gave its place to another process of its name while it still spoke, has not.
+ * Whoever fails units or answers them badly, one after the other, is at hand again at once and would get the same unit
+ * until the run gives up. So others of its post go before it, first for a second, then for twice as long, up to a minute.
  *
  * One name, two processes. The one that was started later is right, and at once: a former self that was killed
  * does not say so. The other is told to go when it speaks. If they were to take turns, each has its place for a

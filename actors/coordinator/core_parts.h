@@ -45,6 +45,8 @@ struct worker {
     int64_t loading; /* the want it was told to load, or -1 */
     double load_deadline;
     double estranged_since; /* a learner that fits no unit; 0: not so */
+    int64_t spoilt;         /* units in a row that it failed or answered badly */
+    double rests_until;     /* clock: others go before it, as it spoilt some */
     int64_t replaced; /* how many of its name took each other's place before it, lately */
 };
 
@@ -127,7 +129,7 @@ struct tr_core {
     int64_t next, actions, action_room;
     struct tr_core_counts counts;
     struct tr_quota quota; /* of lines that peers cause */
-    struct tr_fail fault;  /* the last that a worker told of a unit */
+    struct tr_fail fault;  /* the last that a worker spoilt: id and text */
     struct question question[QUESTIONS];
     int questions;
     double ask_again; /* clock: not before */

@@ -3,6 +3,7 @@
  * Open units lie in rows: a post's waiting ones, a worker's sent ones, and those whose answer was
  * kept. An index by id finds any of them. What was answered is remembered for a while by id and
  * digest, so that a second answer can be compared. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -148,6 +149,29 @@ static int64_t free_credits(const struct worker *w)
     return w->hello.credits - busy;
 }
 
+/* What it spoilt is at hand at once, and so is it: others of its post go before it for a while. */
+static void let_rest(struct tr_core *c, struct worker *w)
+{
+    static const double longest = 60;
+    double pause = 1;
+    for (int64_t i = 0; i < w->spoilt && pause < longest; i++) pause *= 2;
+    w->rests_until = c->now + (pause < longest ? pause : longest);
+    w->spoilt++;
+}
+
+/* It rests, and not all of its post do. */
+static bool rests(const struct tr_core *c, const struct worker *w)
+{
+    if (c->now >= w->rests_until) return false;
+    for (int64_t i = 0; i < c->workers; i++) {
+        const struct worker *o = &c->worker[i];
+        if (o->here && !o->silent && o->post == w->post && c->now >= o->rests_until &&
+            !tr_core_idle(c, o))
+            return true;
+    }
+    return false;
+}
+
 bool tr_core_fits(const struct tr_core *c, const struct worker *w, const struct work *k)
 {
     if (!w->here || w->silent || w->post != k->post) return false;
@@ -163,7 +187,7 @@ bool tr_core_fits(const struct tr_core *c, const struct worker *w, const struct 
 
 static bool can_do(const struct tr_core *c, const struct worker *w, const struct work *k)
 {
-    return free_credits(w) > 0 && tr_core_fits(c, w, k);
+    return free_credits(w) > 0 && !rests(c, w) && tr_core_fits(c, w, k);
 }
 
 bool tr_core_fits_nothing(const struct tr_core *c, const struct worker *w)
@@ -434,6 +458,7 @@ static enum tr_status accept(struct tr_core *c, int64_t at, struct work *k,
     if (st == TR_OK && !learnt) st = keep(c, k, m, w, err);
     if (st != TR_OK) return st;
     w->answered++;
+    w->spoilt = 0;
     c->counts.answered++;
     remember(c, &k->unit.id, &digest);
     detach(&c->post[k->post].waiting, k);
@@ -465,6 +490,16 @@ static enum tr_status second_answer(struct tr_core *c, int64_t at,
                         c->worker[at].hello.instance);
 }
 
+/* It failed this unit, or its answer was no good. */
+static void spoil(struct tr_core *c, int64_t at, struct work *k, const char *why)
+{
+    k->failed++;
+    c->fault.id = k->unit.id;
+    snprintf(c->fault.text, sizeof c->fault.text, "%.63s: %.180s",
+             c->worker[at].hello.instance, why);
+    let_rest(c, &c->worker[at]);
+}
+
 enum tr_status tr_core_hear_done(struct tr_core *c, int64_t at, struct tr_message *m,
                                  struct tr_err *err)
 {
@@ -486,7 +521,7 @@ enum tr_status tr_core_hear_done(struct tr_core *c, int64_t at, struct tr_messag
     if (st == TR_OK) st = accept(c, at, k, m, &why);
     if (st == TR_BADMSG) {
         c->counts.refused++;
-        k->failed++;
+        spoil(c, at, k, why.text);
         return tr_core_note(c, &c->worker[at].hello, "no good", err, "%s: %s",
                             c->worker[at].hello.instance, why.text);
     }
@@ -503,8 +538,7 @@ enum tr_status tr_core_hear_fail(struct tr_core *c, int64_t at, const struct tr_
         return TR_OK;
     }
     tr_core_take_back(c, k);
-    k->failed++;
-    c->fault = *f;
+    spoil(c, at, k, f->text);
     if (!f->retryable)
         return tr_err_set(err, (enum tr_status)f->code, "%s: %s: %s",
                           c->worker[at].hello.instance, tr_unit_kind_name(k->unit.kind),

@@ -252,7 +252,7 @@ static void failures_are_tried_again_or_end_the_run(void **state)
         tell(&s, 0, &fail);
         assert_int_equal(s.st, i < 3 ? TR_OK : TR_GONE); /* four attempts were allowed */
     }
-    assert_non_null(strstr(s.err.text, "4 times; giving up: full"));
+    assert_non_null(strstr(s.err.text, "4 times; giving up: worker-0: full"));
     close_scene(&s);
     open_scene(&s, 1, 1);
     hello(&s, 0, TR_ROLE_REWARD, "r");
@@ -281,6 +281,54 @@ static void bad_answers_are_refused(void **state)
     done(&s, 0, take(&s, 0), 1, "r");
     assert_int_equal(tr_core_counts(s.core).refused, 3);
     s.asked.refuse = false;
+    answer_all(&s, 0);
+    assert_true(tr_core_over(s.core));
+    close_scene(&s);
+}
+
+static void fail_one(struct scene *s, int peer)
+{
+    struct tr_message fail = {.say = TR_SAY_FAIL};
+    fail.as.fail = (struct tr_fail){
+        .id = take(s, peer), .code = TR_NOMEM, .text = "full", .retryable = true};
+    tell(s, peer, &fail);
+}
+
+static void tick_at(struct scene *s, double now)
+{
+    s->now = now;
+    assert_int_equal(tr_core_tick(s->core, s->now, NULL), TR_OK);
+    look(s);
+}
+
+/* Who has its hands free because it spoilt all is not asked first: the others would never be. */
+static void who_spoils_units_gives_way(void **state)
+{
+    (void)state;
+    struct scene s = {0};
+    open_scene(&s, 6, 2);
+    hello(&s, 0, TR_ROLE_REWARD, "r");
+    hello(&s, 1, TR_ROLE_REWARD, "r");
+    fail_one(&s, 0);
+    done(&s, 0, take(&s, 0), 1, "other weights");
+    assert_int_equal(s.hands[0], 0);
+    assert_int_equal(s.hands[1], 2);
+    done(&s, 1, take(&s, 1), 1, "r");
+    assert_int_equal(s.hands[1], 2);
+    tick_at(&s, 1.5); /* twice in a row: two seconds */
+    assert_int_equal(s.hands[0], 0);
+    tick_at(&s, 2.5);
+    assert_int_equal(s.hands[0], 2);
+    done(&s, 0, take(&s, 0), 1, "r"); /* a good one: as if nothing had been */
+    assert_int_equal(s.hands[0], 2);
+    fail_one(&s, 0);
+    assert_int_equal(s.hands[0], 1);
+    tick_at(&s, 3.6);
+    assert_int_equal(s.hands[0], 2);
+    fail_one(&s, 0);
+    assert_int_equal(tr_core_lose(s.core, 1, "gone", s.now, NULL), TR_OK);
+    look(&s); /* nobody else is left */
+    assert_int_equal(s.hands[0], 2);
     answer_all(&s, 0);
     assert_true(tr_core_over(s.core));
     close_scene(&s);
@@ -621,6 +669,7 @@ int main(void)
         cmocka_unit_test(a_lost_workers_units_go_to_another),
         cmocka_unit_test(failures_are_tried_again_or_end_the_run),
         cmocka_unit_test(bad_answers_are_refused),
+        cmocka_unit_test(who_spoils_units_gives_way),
         cmocka_unit_test(who_may_join),
         cmocka_unit_test(wanted_weights_are_loaded_and_retired),
         cmocka_unit_test(a_load_that_was_given_up_is_nobody_elses),
