@@ -43,8 +43,8 @@ static enum tr_status say_status(struct tr_ppo_parts *p, struct tr_core *core,
 
 /* ---- swaps ---- */
 
-/* The wish is one more, for processes to start, or takes the place of one of the same name: that one's
- * processes load it, so their number and threads stay. */
+/* The wish is one more, for processes to start, or takes the place of one of the same name: the number and threads
+ * of that one stay. */
 static void note_wish(struct tr_ppo_parts *p, const struct tr_reward_wish *w)
 {
     struct tr_reward_wish *at = p->roles.reward;
@@ -131,9 +131,9 @@ static enum tr_status do_edit(struct tr_ppo_parts *p, struct tr_core *core,
     if (e->has_wish && p->staff && e->swap.folder[0])
         st = tr_ppo_check_model(p, "model", e->swap.folder, err);
     if (st == TR_OK) st = tr_plan_ppo_swap(p->plan, core, &e->swap, err);
-    if (st != TR_OK || !e->has_wish || e->swap.remove) return st;
+    if (st != TR_OK || !e->has_wish || e->swap.remove || there) return st;
     note_wish(p, &e->wish);
-    return there ? TR_OK : tr_ppo_start_reward(p, &e->wish, err);
+    return tr_ppo_start_reward(p, &e->wish, err);
 }
 
 /* A process that asks by itself says who it is, and comes back with the same words after each loss. */

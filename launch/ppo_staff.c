@@ -14,6 +14,16 @@ static const struct tr_reward_wish *find_reward(const struct tr_ppo_parts *p,
     return NULL;
 }
 
+/* The folder of the model that scores in this slot now, "" if it has none; a swap that waits for its step does not
+ * count yet: who is started anew comes back with what steps are scored by. */
+static const char *scores_now(const struct tr_ppo_parts *p, const char *slot)
+{
+    const struct tr_reward_set *set = p->plan ? tr_plan_ppo_rewards(p->plan) : NULL;
+    for (int64_t i = 0; set && i < set->n; i++)
+        if (strcmp(set->slot[i].name, slot) == 0) return set->slot[i].folder;
+    return "";
+}
+
 const char *tr_ppo_model(const struct tr_ppo_parts *p, const struct tr_member *m)
 {
     const char *own = p->roles.role[m->role].model;
@@ -25,6 +35,7 @@ const char *tr_ppo_model(const struct tr_ppo_parts *p, const struct tr_member *m
     case TR_ROLE_CRITIC:
         return own ? own : p->o->model.path;
     case TR_ROLE_REWARD:
+        if (scores_now(p, m->slot)[0]) return scores_now(p, m->slot);
         return reward ? reward->role.model : NULL;
     case TR_ROLE_POLICY:
     case TR_ROLE_ROLLOUT:
@@ -104,7 +115,8 @@ enum tr_status tr_ppo_words(void *self, const struct tr_member *m, struct tr_wor
 {
     struct tr_ppo_parts *p = self;
     const struct tr_reward_wish *reward = find_reward(p, m->slot);
-    bool rule = m->role == TR_ROLE_REWARD && reward && reward->kind != TR_REWARD_MODEL;
+    bool rule = m->role == TR_ROLE_REWARD && reward && reward->kind != TR_REWARD_MODEL &&
+                !scores_now(p, m->slot)[0];
     int64_t threads = p->roles.role[m->role].threads;
     (void)err;
     if (m->role == TR_ROLE_REWARD && reward) threads = reward->role.threads;

@@ -188,10 +188,11 @@ static void edit_set(struct tr_reward_set *set, const struct tr_ppo_swap *e)
         snprintf(set->slot[at].name, sizeof set->slot[at].name, "%s", e->name);
     }
     struct tr_reward_slot *s = &set->slot[at];
+    bool same = s->known && tr_digest_equal(&s->digest, &e->digest);
     if (!isnan(e->weight)) s->weight = e->weight;
     s->digest = e->digest;
     s->known = true;
-    snprintf(s->folder, sizeof s->folder, "%s", e->folder);
+    if (e->folder[0] || !same) snprintf(s->folder, sizeof s->folder, "%s", e->folder);
 }
 
 static bool uses(const struct tr_reward_set *set, const struct tr_reward_slot *s)

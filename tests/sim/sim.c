@@ -88,11 +88,14 @@ static void publish(struct world *w, int i, const struct tr_digest *digest)
 static void open_stub(struct world *w, int i)
 {
     struct worker *k = &w->worker[i];
+    /* By whoever keeps the company: with what scores now; by hand: with the words of the first time. */
+    bool kept = w->plan && below(&w->luck, 2) == 0;
+    const char *reward = kept ? tr_plan_ppo_rewards(w->plan)->slot[0].folder : "reward 1";
     bool learner = k->role == TR_ROLE_POLICY || k->role == TR_ROLE_CRITIC;
     int c = k->role == TR_ROLE_CRITIC;
     struct tr_digest first =
         named(k->role == TR_ROLE_POLICY || k->role == TR_ROLE_ROLLOUT ? "policy"
-              : k->role == TR_ROLE_REWARD                             ? "reward 1"
+              : k->role == TR_ROLE_REWARD                             ? reward
                                           : tr_role_name(k->role));
     k->stub = (struct tr_stub){
         .role = k->role, .slot = k->slot, .holds = tr_digests_one(&first)};
@@ -340,7 +343,11 @@ static struct tr_ppo_settings settings_of(const struct world *w)
         .policy_lr = {.kind = TR_CONSTANT, .lr = 1e-3, .total = 8},
         .critic_lr = {.kind = TR_CONSTANT, .lr = 1e-3, .total = 8},
         .eval_every = 3,
-        .rewards = {.n = 1, .slot = {{.name = "main", .weight = 1, .replicas = 1}}},
+        .rewards = {.n = 1,
+                    .slot = {{.name = "main",
+                              .folder = "reward 1",
+                              .weight = 1,
+                              .replicas = 1}}},
     };
     s.rules.epochs = 2;
     s.rules.minibatch = s.rules.micro_batch = 2;
