@@ -274,6 +274,10 @@ static enum tr_status while_joined(struct running *r, struct tr_err *err)
 
 static enum tr_status while_apart(struct running *r, struct tr_err *err)
 {
+    if (r->halting) { /* nobody is there to be told; its units go to others */
+        r->gone = true;
+        return TR_OK;
+    }
     if (tr_clock_seconds() < r->apart + r->set->join_seconds) return greet(r, err);
     return tr_err_set(err, TR_GONE, "%s: no coordinator answers, after %.0f s",
                       r->set->address, r->set->join_seconds);

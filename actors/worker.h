@@ -13,7 +13,8 @@
  *     apart   ... and so on, for `join_seconds` at most
  *
  * Units in hand are worked on in either. So a coordinator that is started anew at the same address
- * finds its workers where it left them.
+ * finds its workers where it left them. A signal lets one that is joined answer what it has in hand; one that is
+ * apart, or comes to be, ends.
  *
  * Invariants.
  *   1. hello is repeated until there is a welcome, for `join_seconds` at most; it says all weights

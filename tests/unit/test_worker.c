@@ -281,6 +281,25 @@ static void a_signal_lets_it_finish(void **state)
     assert_int_equal(p.status, TR_OK);
 }
 
+/* The signal comes when the connection is gone and the worker does not call it so yet: it looks for nobody. */
+static void a_signal_while_the_wire_is_cut_ends_it(void **state)
+{
+    (void)state;
+    struct play p;
+    const uint64_t one = 1;
+    open_play(&p, TR_ROLE_REFERENCE);
+    start_worker(&p);
+    welcome(&p);
+    tr_wire_close(p.wire);
+    p.wire = NULL;
+    nanosleep(&(struct timespec){.tv_nsec = 300000000}, NULL);
+    double begin = tr_clock_seconds();
+    assert_int_equal(write(p.set.stop_fd, &one, sizeof one), sizeof one);
+    close_play(&p);
+    assert_int_equal(p.status, TR_OK);
+    assert_true(tr_clock_seconds() - begin < 10);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -290,6 +309,7 @@ int main(void)
         cmocka_unit_test(a_cut_wire_is_joined_again),
         cmocka_unit_test(one_that_is_turned_away_ends),
         cmocka_unit_test(a_signal_lets_it_finish),
+        cmocka_unit_test(a_signal_while_the_wire_is_cut_ends_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
