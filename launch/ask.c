@@ -133,3 +133,19 @@ enum tr_status tr_ask_or_look(const struct tr_question *q, struct tr_buf *reply,
     } while (gone && tr_clock_seconds() < end);
     return look(q, reply, &opened, err);
 }
+
+enum tr_status tr_ask_running(const struct tr_question *q, struct tr_buf *reply,
+                              struct tr_err *err)
+{
+    char path[TR_PLACE_BYTES];
+    struct tr_journal *j = NULL;
+    if (tr_path_join(path, sizeof path, q->run, "run.db", err) != TR_OK) return TR_BADARG;
+    bool gone = tr_path_exists(path) && looks_gone(q->run) &&
+                tr_journal_look(path, &j, NULL) == TR_OK;
+    tr_journal_close(j);
+    if (gone)
+        return tr_err_set(err, TR_BADARG,
+                          "%s: no coordinator runs: only a run that goes on can do this",
+                          q->run);
+    return tr_ask_run(q, reply, err);
+}

@@ -27,7 +27,11 @@ struct tr_question {
 enum tr_status tr_ask_run(const struct tr_question *q, struct tr_buf *reply,
                           struct tr_err *err);
 
-/* The same; without a coordinator the journal answers. *live says which it was. */
+/* The same of what only a coordinator can do: where none runs, that is said at once (TR_BADARG). */
+enum tr_status tr_ask_running(const struct tr_question *q, struct tr_buf *reply,
+                              struct tr_err *err);
+
+/* The same as the first; without a coordinator the journal answers. *live says which it was. */
 enum tr_status tr_ask_or_look(const struct tr_question *q, struct tr_buf *reply,
                               bool *live, struct tr_err *err);
 

@@ -1,6 +1,7 @@
 #include "launch/home.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -117,6 +118,9 @@ enum tr_status tr_home_journal(const struct tr_options *o, const char *stage,
     struct timespec t = {0};
     struct tr_journal_meta fresh = {.seed = (uint64_t)o->steps.seed};
     *out = NULL;
+    if (access(o->output.dir, W_OK) != 0)
+        return tr_err_set(err, TR_BADARG, "output_dir %s: cannot write: %s",
+                          o->output.dir, tr_err_cause(errno));
     clock_gettime(CLOCK_REALTIME, &t);
     snprintf(fresh.run, sizeof fresh.run, "%08llx%05x", (unsigned long long)t.tv_sec,
              (unsigned)(t.tv_nsec >> 10) ^ (unsigned)getpid());

@@ -208,7 +208,7 @@ static enum tr_status unknown(const char *where, const char *name, struct tr_err
     return tr_err_set(err, TR_BADARG, "%s: %s: no such key", where, name);
 }
 
-/* key=value: texts as they stand, all else as YAML would read it. */
+/* key=value: texts as they stand, a map as YAML writes it on one line, all else as a plain scalar. */
 static enum tr_status put_assignment(json_t *values, json_t *from_line, const char *text,
                                      struct tr_err *err)
 {
@@ -219,7 +219,12 @@ static enum tr_status put_assignment(json_t *values, json_t *from_line, const ch
     snprintf(name, sizeof name, "%.*s", (int)(eq - text), text);
     const struct tr_key *key = tr_key_find(name);
     if (!key) return unknown("command line", name, err);
-    json_t *value = tr_yaml_scalar(eq + 1);
+    json_t *value = NULL;
+    if (key->kind == TR_KEY_MAP && eq[1] == '{') {
+        enum tr_status st = tr_yaml_parse(eq + 1, strlen(eq + 1), name, &value, err);
+        if (st != TR_OK) return tr_err_wrap(err, st, "command line");
+    } else
+        value = tr_yaml_scalar(eq + 1);
     if (key->kind == TR_KEY_TEXT && !json_is_null(value)) {
         json_decref(value);
         value = json_string(eq + 1);

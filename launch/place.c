@@ -172,7 +172,8 @@ static void say_why(const struct tr_machine *h, struct tr_places *p, long need)
     if (h->threads < h->cores)
         snprintf(time, sizeof time, " and CPU time for %d threads", h->threads);
     if (p->own)
-        snprintf(p->why, sizeof p->why, "%d processes have cores of their own%s", p->n,
+        snprintf(p->why, sizeof p->why, "%d process%s cores of %s own%s", p->n,
+                 p->n == 1 ? " has" : "es have", p->n == 1 ? "its" : "their",
                  p->bound ? "" : "; the topology is not of this host: nothing is bound");
     else
         snprintf(p->why, sizeof p->why,

@@ -117,12 +117,24 @@ static void keep_or_drop(struct tr_ppo_parts *p, struct edit *e, bool keep)
 static enum tr_status do_edit(struct tr_ppo_parts *p, struct tr_core *core,
                               struct edit *e, struct tr_err *err)
 {
+    static const char *const of_a_reward[] = {"pattern", "target", "scale", "replicas",
+                                              "threads"};
     bool there = tr_core_post(core, TR_ROLE_REWARD, e->swap.name) >= 0;
     if (e->has_wish && there && e->wish.kind != TR_REWARD_MODEL)
         return tr_err_set(err, TR_BADARG,
                           "swap: \"%s\" is there already: a rule or an outside reward "
                           "takes a name of its own",
                           e->swap.name);
+    bool changes = e->has_wish || e->swap.remove || e->swap.known;
+    for (size_t i = 0; i < sizeof of_a_reward / sizeof *of_a_reward && !changes; i++)
+        if (json_object_get(e->doc, of_a_reward[i]))
+            return tr_err_set(err, TR_BADARG,
+                              "swap: %s: only with model, rule or external",
+                              of_a_reward[i]);
+    if (!changes && there && isnan(e->swap.weight))
+        return tr_err_set(
+            err, TR_BADARG,
+            "swap: nothing to change: expected weight, model, rule, external or remove");
     if (!e->has_wish && !there && !e->swap.remove)
         return tr_err_set(err, TR_BADARG,
                           "swap: there is no reward \"%s\": say model, rule or external",

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
@@ -42,23 +43,32 @@ static void pass_on(int signal)
     errno = before;
 }
 
+static bool is_ignored(int signal)
+{
+    struct sigaction now;
+    return sigaction(signal, NULL, &now) == 0 && now.sa_handler == SIG_IGN;
+}
+
 /* A signal that whoever started us has ignored (nohup, a shell's &) stays ignored. */
 static int divert(int signal)
 {
-    struct sigaction now;
     struct sigaction on = {.sa_handler = pass_on, .sa_flags = SA_RESTART};
     sigemptyset(&on.sa_mask);
-    if (sigaction(signal, NULL, &now) != 0) return -1;
-    return now.sa_handler == SIG_IGN ? 0 : sigaction(signal, &on, NULL);
+    return is_ignored(signal) ? 0 : sigaction(signal, &on, NULL);
 }
 
 int tr_start_stop_fd(void)
 {
+    static const int stops[] = {SIGINT, SIGTERM, SIGHUP};
     sigset_t set;
     sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
+    for (size_t i = 0; i < sizeof stops / sizeof *stops; i++)
+        if (stops[i] != SIGHUP ||
+            !is_ignored(SIGHUP)) /* what is blocked is read, if ignored too */
+            sigaddset(&set, stops[i]);
     if (pthread_sigmask(SIG_BLOCK, &set, NULL) != 0) return -1;
-    if (divert(SIGINT) != 0 || divert(SIGTERM) != 0) return -1;
+    for (size_t i = 0; i < sizeof stops / sizeof *stops; i++)
+        if (divert(stops[i]) != 0) return -1;
+    if (signal(SIGPIPE, SIG_IGN) == SIG_ERR) return -1;
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }

@@ -34,17 +34,23 @@ bool tr_path_is_dir(const char *path)
     return stat(path, &sb) == 0 && S_ISDIR(sb.st_mode);
 }
 
+/* What a path's name or rights forbid is a mistake of whoever named it; the rest is the disk's. */
+static enum tr_status kind_of(int cause)
+{
+    static const int named[] = {ENOENT, ENOTDIR, EEXIST, EISDIR, EACCES, EPERM, EROFS};
+    for (size_t i = 0; i < sizeof named / sizeof *named; i++)
+        if (cause == named[i]) return TR_BADARG;
+    return TR_IO;
+}
+
 /* Opens a regular file and says its size. */
 static enum tr_status open_sized(const char *path, int *fd, size_t *size,
                                  struct tr_err *err)
 {
     struct stat sb;
     *fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (*fd < 0) { /* a file that is not there is the user's mistake, not the disk's */
-        bool absent = errno == ENOENT || errno == ENOTDIR;
-        return tr_err_set(err, absent ? TR_BADARG : TR_IO, "%s: %s", path,
-                          tr_err_cause(errno));
-    }
+    if (*fd < 0)
+        return tr_err_set(err, kind_of(errno), "%s: %s", path, tr_err_cause(errno));
     if (fstat(*fd, &sb) != 0 || !S_ISREG(sb.st_mode)) {
         close(*fd);
         *fd = -1;
@@ -162,7 +168,9 @@ enum tr_status tr_file_write(const char *path, const void *bytes, size_t size,
         return tr_err_set(err, TR_BADARG, "%s: path over %zu bytes", path,
                           sizeof part - 6);
     int fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (fd < 0) return tr_err_set(err, TR_IO, "%s: %s", part, tr_err_cause(errno));
+    if (fd < 0)
+        return tr_err_set(err, kind_of(errno), "%s: cannot write: %s", path,
+                          tr_err_cause(errno));
     bool good = write_all(fd, bytes, size) == TR_OK && fsync(fd) == 0;
     int cause = errno;
     if (close(fd) != 0 && good) {
@@ -191,9 +199,12 @@ enum tr_status tr_dir_make(const char *path, struct tr_err *err)
         if (*p != '/' && *p != 0) continue;
         char was = *p;
         *p = 0;
-        if (mkdir(at, 0777) != 0 && (errno != EEXIST || !tr_path_is_dir(at)))
-            return tr_err_set(err, TR_IO, "%s: cannot make the folder: %s", at,
-                              tr_err_cause(errno));
+        int cause = mkdir(at, 0777) == 0 ? 0 : errno;
+        if (cause &&
+            !tr_path_is_dir(at)) /* on a read-only disk one that is there is EROFS */
+            return tr_err_set(err, kind_of(cause), "%s: cannot make the folder: %s", path,
+                              tr_path_exists(at) ? "a file is in its way"
+                                                 : tr_err_cause(cause));
         *p = was;
         if (!was) return TR_OK;
     }

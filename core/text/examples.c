@@ -19,6 +19,7 @@ struct load {
     struct tr_conversation conversation;
     struct tr_buf *notes; /* borrows, or NULL */
     int64_t in_group;     /* records of the running group, over all datasets */
+    const char *fault;    /* of the first dropped record, or NULL */
 };
 
 /* What one dataset's records told about it. */
@@ -26,6 +27,7 @@ struct tally {
     int64_t records, dropped, first_dropped;
     const char *fault; /* of the first dropped one */
     bool seen[TR_COLUMNS];
+    char fields[160]; /* of the first one, with commas */
 };
 
 static enum tr_status check_stage(const struct load *l, const struct tr_dataset *d,
@@ -48,12 +50,27 @@ static enum tr_status check_stage(const struct load *l, const struct tr_dataset 
     return TR_OK;
 }
 
+static void note_fields(const json_t *record, struct tally *y)
+{
+    size_t n = 0;
+    const char *key = NULL;
+    json_t *value = NULL;
+    json_t *mine = json_deep_copy(record); /* what is walked through is not const */
+    json_object_foreach(mine, key, value)
+    {
+        int more =
+            snprintf(y->fields + n, sizeof y->fields - n, "%s%.40s", n ? ", " : "", key);
+        if (more < 0 || (n += (size_t)more) >= sizeof y->fields) break;
+    }
+    json_decref(mine);
+}
+
 static enum tr_status take_record(struct load *l, const struct tr_dataset *d,
                                   const json_t *record, struct tally *y,
                                   struct tr_err *err)
 {
     const char *fault = NULL;
-    y->records++;
+    if (y->records++ == 0) note_fields(record, y);
     for (int i = 0; i < TR_COLUMNS; i++)
         if (d->column[i] && json_object_get(record, d->column[i])) y->seen[i] = true;
     enum tr_status st = tr_conversation_read(&l->conversation, d, record, err);
@@ -68,6 +85,19 @@ static enum tr_status take_record(struct load *l, const struct tr_dataset *d,
         st = tr_render_end_group(&l->render, false, err);
     }
     return st;
+}
+
+/* Without a question there is nothing to learn from: the name in columns is wrong. (A conversation
+ * that is missing is told with its record.) */
+static enum tr_status check_asked(const struct tr_dataset *d, const struct tally *y,
+                                  struct tr_err *err)
+{
+    const char *asked = d->column[TR_COL_PROMPT];
+    if (d->formatting != TR_ALPACA || y->records == 0 || !asked || y->seen[TR_COL_PROMPT])
+        return TR_OK;
+    return tr_err_set(err, TR_BADARG,
+                      "dataset %s: columns: prompt: no record has %s; the first has %s",
+                      d->name, asked, y->fields[0] ? y->fields : "nothing");
 }
 
 static enum tr_status note(const struct load *l, const struct tr_dataset *d,
@@ -106,7 +136,9 @@ static enum tr_status read_records(struct load *l, const struct tr_dataset *d,
         if (st != TR_OK)
             return tr_err_wrap(err, st, "dataset %s: %s", d->name, tr_records_where(r));
     }
-    return note(l, d, &y, err);
+    st = check_asked(d, &y, err);
+    if (!l->fault) l->fault = y.fault;
+    return st == TR_OK ? note(l, d, &y, err) : st;
 }
 
 static enum tr_status load_dataset(struct load *l, const char *name, struct tr_err *err)
@@ -176,7 +208,8 @@ static enum tr_status check_result(const struct load *l, struct tr_err *err)
             err, TR_BADARG,
             "dataset %s: insufficient samples: no block of %lld tokens is full",
             l->o->dataset, (long long)l->render.cutoff);
-    return tr_err_set(err, TR_BADARG, "dataset %s: no valid samples", l->o->dataset);
+    return tr_err_set(err, TR_BADARG, "dataset %s: no valid samples%s%s", l->o->dataset,
+                      l->fault ? ", the first: " : "", l->fault ? l->fault : "");
 }
 
 enum tr_status tr_examples_load(const struct tr_examples_options *o,

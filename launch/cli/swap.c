@@ -118,8 +118,8 @@ static enum tr_status tell(const struct wish *w, const char *what, json_t *doc,
                             .what = what,
                             .argument = argument ? argument : "",
                             .seconds = w->seconds};
-    enum tr_status st =
-        argument ? tr_ask_run(&q, &reply, err) : tr_err_set(err, TR_NOMEM, "a question");
+    enum tr_status st = argument ? tr_ask_running(&q, &reply, err)
+                                 : tr_err_set(err, TR_NOMEM, "a question");
     if (st == TR_OK) printf("%s\n", tr_buf_text(&reply));
     tr_buf_fini(&reply);
     free(argument);

@@ -294,6 +294,9 @@ static void mistakes_in_roles_are_told_in_one_line(void **state)
     static const struct mistake rows[] = {
         {"roles: {rollout: {replicas: 2}}\n", NULL, {"roles", "rollout"}},
         {"roles: {policy: {threads: 0}}\n", NULL, {"threads", "1"}},
+        {"", "roles={policy: {threads: 0}}", {"roles: policy: threads:", "1"}},
+        {"", "roles={policy: {threads: 1}", {"command line: roles: line 2"}},
+        {"", "roles=policy", {"roles: expected a map", "policy"}},
         {"roles: {policy: {thread: 1}}\n",
          NULL,
          {"roles: policy: thread:", "no such key", "replicas, threads, model or"}},

@@ -253,10 +253,10 @@ static void a_folder_that_refuses_is_said(void **state)
     json_t *h = a_history(3, "loss");
     scratch_path(path, dir, "training_loss.png.part");
     assert_int_equal(mkdir(path, 0777), 0);
-    assert_int_equal(tr_history_plot(dir, h, "loss", &err), TR_IO);
+    assert_int_equal(tr_history_plot(dir, h, "loss", &err), TR_BADARG);
     assert_non_null(strstr(err.text, "training_loss.png"));
     scratch_path(path, dir, "missing");
-    assert_int_equal(tr_history_plot(path, h, "loss", &err), TR_IO);
+    assert_int_equal(tr_history_plot(path, h, "loss", &err), TR_BADARG);
     json_decref(h);
     scratch_remove(dir);
 }
