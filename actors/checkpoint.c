@@ -197,19 +197,27 @@ static enum tr_status read_moments(struct tr_learner *l, const char *dir,
     return st;
 }
 
-static enum tr_status check_identity(struct tr_learner *l, const char *dir,
-                                     struct tr_err *err)
+/* The digest of the state in dir, as it was when it was saved. */
+static enum tr_status read_identity(const char *dir, struct tr_digest *out,
+                                    struct tr_err *err)
 {
     char path[TR_PATH];
     json_t *doc = NULL;
     const char *text = NULL;
-    struct tr_digest want;
-    struct tr_digest have;
     enum tr_status st = tr_path_join(path, sizeof path, dir, "learner.json", err);
     if (st == TR_OK) st = tr_json_load(path, 1 << 16, &doc, err);
     if (st == TR_OK) st = tr_json_string(doc, "state_digest", path, &text, err);
-    if (st == TR_OK) st = tr_digest_parse(text, &want, err);
+    if (st == TR_OK) st = tr_digest_parse(text, out, err);
     json_decref(doc);
+    return st;
+}
+
+static enum tr_status check_identity(struct tr_learner *l, const char *dir,
+                                     struct tr_err *err)
+{
+    struct tr_digest want;
+    struct tr_digest have;
+    enum tr_status st = read_identity(dir, &want, err);
     if (st == TR_OK) st = tr_learner_state_digest(l, &have, err);
     if (st == TR_OK && !tr_digest_equal(&want, &have))
         st = tr_err_set(err, TR_BADARG,
@@ -229,16 +237,32 @@ enum tr_status tr_checkpoint_read(struct tr_learner *l, const char *dir,
     return st;
 }
 
+/* ---- lineage ---- */
+
+/* What holds a lineage and the state in its folder together. */
+static enum tr_status seal_lineage(const char *dir, const struct tr_digest *lineage,
+                                   char seal[65], struct tr_err *err)
+{
+    struct tr_digest both[2] = {*lineage}, digest;
+    enum tr_status st = read_identity(dir, &both[1], err);
+    if (st != TR_OK) return st;
+    digest = tr_digest_of(both, sizeof both);
+    tr_digest_text(&digest, seal);
+    return TR_OK;
+}
+
 enum tr_status tr_checkpoint_write_lineage(const char *dir,
                                            const struct tr_digest *lineage,
                                            struct tr_err *err)
 {
     char path[TR_PATH];
     char text[65];
+    char seal[65];
     enum tr_status st = tr_path_join(path, sizeof path, dir, "lineage.json", err);
+    if (st == TR_OK) st = seal_lineage(dir, lineage, seal, err);
     if (st != TR_OK) return st;
     tr_digest_text(lineage, text);
-    json_t *doc = json_pack("{s:s}", "lineage", text);
+    json_t *doc = json_pack("{s:s, s:s}", "lineage", text, "seal", seal);
     st = doc ? tr_json_save(path, doc, 2, err)
              : tr_err_set(err, TR_NOMEM, "%s: no memory", path);
     json_decref(doc);
@@ -249,14 +273,22 @@ enum tr_status tr_checkpoint_read_lineage(const char *dir, struct tr_digest *lin
                                           struct tr_err *err)
 {
     char path[TR_PATH];
+    char want[65];
     json_t *doc = NULL;
     const char *text = NULL;
+    const char *seal = NULL;
     enum tr_status st = tr_path_join(path, sizeof path, dir, "lineage.json", err);
     if (st != TR_OK) return st;
     if (!tr_path_exists(path)) return TR_AGAIN;
     st = tr_json_load(path, 4096, &doc, err);
     if (st == TR_OK) st = tr_json_string(doc, "lineage", path, &text, err);
     if (st == TR_OK) st = tr_digest_parse(text, lineage, err);
+    /* Folders of earlier versions have no seal. */
+    if (st == TR_OK) st = tr_json_string_or(doc, "seal", path, NULL, &seal, err);
+    if (st == TR_OK && seal) st = seal_lineage(dir, lineage, want, err);
+    if (st == TR_OK && seal && strcmp(seal, want) != 0)
+        st = tr_err_set(err, TR_BADARG,
+                        "%s: was not saved together with the files beside it", path);
     json_decref(doc);
     return st;
 }

@@ -32,8 +32,8 @@ enum tr_status tr_checkpoint_write(struct tr_learner *l, const char *dir,
 enum tr_status tr_checkpoint_read(struct tr_learner *l, const char *dir,
                                   struct tr_err *err);
 
-/* lineage.json: of a snapshot, where its state lies in the chain of a run's learn units. Read gives
- * TR_AGAIN when the folder has none. */
+/* lineage.json: of a snapshot, where its state lies in the chain of a run's learn units, sealed with the
+ * digest of that state. Read gives TR_AGAIN when the folder has none. */
 enum tr_status tr_checkpoint_write_lineage(const char *dir,
                                            const struct tr_digest *lineage,
                                            struct tr_err *err);

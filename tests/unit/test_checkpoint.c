@@ -133,6 +133,41 @@ static void torn_and_mixed_checkpoints_are_refused(void **state)
     scratch_remove(p.b);
 }
 
+/* A lineage belongs to its state: a learner that believes another is taught other steps than its own. */
+static void a_lineage_of_another_state_is_refused(void **state)
+{
+    (void)state;
+    struct pair_of_checkpoints p;
+    struct tr_exec ex;
+    struct tr_learner *l = NULL;
+    const struct tr_digest a = tr_digest_of("a", 1), b = tr_digest_of("b", 1);
+    struct tr_digest got;
+    struct tr_err err = {0};
+    char text[65], line[128];
+    scratch_make(p.a);
+    scratch_make(p.b);
+    assert_true(learning_learner(&whole, &tiny_archs[0].arch, false, &ex, &l));
+    assert_int_equal(tr_checkpoint_write(l, p.a, NULL, true, NULL), TR_OK);
+    steps(l, 0, 1);
+    assert_int_equal(tr_checkpoint_write(l, p.b, NULL, true, NULL), TR_OK);
+    assert_int_equal(tr_checkpoint_read_lineage(p.a, &got, NULL), TR_AGAIN);
+    assert_int_equal(tr_checkpoint_write_lineage(p.a, &a, NULL), TR_OK);
+    assert_int_equal(tr_checkpoint_write_lineage(p.b, &b, NULL), TR_OK);
+    assert_int_equal(tr_checkpoint_read_lineage(p.a, &got, NULL), TR_OK);
+    assert_true(tr_digest_equal(&got, &a));
+    copy_file(p.b, p.a, "lineage.json");
+    assert_int_equal(tr_checkpoint_read_lineage(p.a, &got, &err), TR_BADARG);
+    assert_non_null(strstr(err.text, "lineage.json: was not saved together with"));
+    tr_digest_text(&b, text);
+    snprintf(line, sizeof line, "{\"lineage\": \"%s\", \"seal\": \"\"}", text);
+    scratch_text(p.b, "lineage.json", line);
+    assert_int_equal(tr_checkpoint_read_lineage(p.b, &got, NULL), TR_BADARG);
+    tr_learner_close(l);
+    tr_exec_fini(&ex);
+    scratch_remove(p.a);
+    scratch_remove(p.b);
+}
+
 static void make_folder(const char *run, const char *name)
 {
     char path[SCRATCH_ROOM];
@@ -188,6 +223,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_stopped_run_goes_on_to_the_bit),
         cmocka_unit_test(torn_and_mixed_checkpoints_are_refused),
+        cmocka_unit_test(a_lineage_of_another_state_is_refused),
         cmocka_unit_test(old_checkpoints_go_and_foreign_folders_stay),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
