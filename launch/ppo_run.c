@@ -88,34 +88,65 @@ static enum tr_status make_core(struct tr_ppo_parts *p, const char *state,
     return st == TR_OK ? tr_plan_ppo_open(p->plan, p->core, replicas, state, err) : st;
 }
 
-/* How much the policy has to learn again: from its snapshot, or from the start of the run. */
-static void say_where(struct tr_ppo_parts *p)
+struct way { /* of a learner, from where it begins to where the run is */
+    int64_t step, units;
+    double seconds;
+};
+
+/* From its snapshot, or from the start of the run. A snapshot that is gone cannot be made up for: learn
+ * units before it are not kept. */
+static enum tr_status find_way(struct tr_ppo_parts *p, enum tr_role role,
+                               const struct tr_digest *to, struct way *out,
+                               struct tr_err *err)
 {
     struct tr_journal_step first;
-    int64_t units = 0, step = 0;
-    double seconds = 0;
     struct tr_digest from = {{0}};
-    if (tr_ppo_snapshot(p, TR_ROLE_POLICY)) {
-        step = p->snapshot.step;
+    *out = (struct way){.step = 0};
+    if (tr_ppo_snapshot(p, role)) {
+        out->step = p->snapshot.step;
         from = p->snapshot.lineage;
     } else if (tr_journal_step_after(p->journal, -1, &first, NULL) == TR_OK) {
-        from = first.policy.lineage;
+        from = role == TR_ROLE_POLICY ? first.policy.lineage : first.critic.lineage;
     }
-    (void)tr_journal_replay_cost(p->journal, TR_ROLE_POLICY, &from, &units, &seconds,
-                                 NULL);
+    enum tr_status st =
+        tr_journal_replay_cost(p->journal, role, &from, &out->units, &out->seconds, err);
+    /* Processes that others started may be where the run is. */
+    if (st == TR_OK && p->watch->joining.staff && out->units == 0 &&
+        !tr_digest_equal(&from, to))
+        st = tr_err_set(
+            err, TR_BADARG,
+            "%s: no folder is left from which a %s can go on: put a checkpoint "
+            "of it back, or set overwrite_output_dir: true to begin anew",
+            p->o->output.dir, tr_role_name(role));
+    return st;
+}
+
+/* How much has to be learnt again. */
+static enum tr_status say_where(struct tr_ppo_parts *p,
+                                const struct tr_journal_learner *policy,
+                                const struct tr_journal_learner *critic,
+                                struct tr_err *err)
+{
+    struct way way, other;
+    enum tr_status st = find_way(p, TR_ROLE_CRITIC, &critic->lineage, &other, err);
+    if (st == TR_OK) st = find_way(p, TR_ROLE_POLICY, &policy->lineage, &way, err);
+    if (st != TR_OK) return st;
     tr_log_info(p->watch->log,
                 "going on after step %lld; %s %lld, %lld optimiser steps to learn again, "
                 "about %.0f s",
                 (long long)p->first_step,
-                step ? "the last snapshot is of step" : "the learners begin with step",
-                (long long)step, (long long)units, seconds);
+                way.step ? "the last snapshot is of step"
+                         : "the learners begin with step",
+                (long long)way.step, (long long)way.units, way.seconds);
+    return TR_OK;
 }
 
 static enum tr_status go_on(struct tr_ppo_parts *p, struct tr_err *err)
 {
-    struct tr_journal_step last;
+    struct tr_journal_step last = {.step = 0};
     int64_t logged = 0;
     enum tr_status st = tr_journal_last(p->journal, &last, err);
+    const struct tr_journal_learner policy = last.policy, critic = last.critic;
     bool before = st == TR_OK;
     if (st != TR_OK && st != TR_AGAIN) return st;
     st = make_core(p, before ? last.state : NULL, err);
@@ -128,8 +159,7 @@ static enum tr_status go_on(struct tr_ppo_parts *p, struct tr_err *err)
     if (st == TR_OK && before && p->first_step >= p->set.steps)
         st = tr_ppo_save_again(p, &last, err);
     if (st != TR_OK || !before) return st;
-    say_where(p);
-    return TR_OK;
+    return say_where(p, &policy, &critic, err);
 }
 
 /* Where the policy puts its weights for others of this host. */
