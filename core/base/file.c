@@ -48,7 +48,7 @@ static enum tr_status open_sized(const char *path, int *fd, size_t *size,
                                  struct tr_err *err)
 {
     struct stat sb;
-    *fd = open(path, O_RDONLY | O_CLOEXEC);
+    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* of a FIFO nobody may write */
     if (*fd < 0)
         return tr_err_set(err, kind_of(errno), "%s: %s", path, tr_err_cause(errno));
     if (fstat(*fd, &sb) != 0 || !S_ISREG(sb.st_mode)) {

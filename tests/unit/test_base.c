@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -85,6 +86,11 @@ static void file_is_replaced_whole(void **state)
     assert_int_equal(tr_file_read(path, 4, &b, &err), TR_NOMEM);
     assert_non_null(strstr(err.text, "5 bytes, expected at most 4"));
     assert_int_equal(tr_file_read(dir, 4, &b, &err), TR_BADARG);
+    snprintf(deep, sizeof deep, "%s/pipe", dir);
+    assert_int_equal(mkfifo(deep, 0600), 0);
+    assert_int_equal(tr_file_read(deep, 4, &b, &err), TR_BADARG); /* waits for nobody */
+    assert_non_null(strstr(err.text, "expected a regular file"));
+    assert_int_equal(unlink(deep), 0);
     snprintf(deep, sizeof deep, "%s/a/b/c", dir);
     assert_int_equal(tr_dir_make(deep, &err), TR_OK);
     assert_int_equal(tr_dir_make(path, &err), TR_BADARG); /* a file is in its way */
