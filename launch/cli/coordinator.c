@@ -92,6 +92,9 @@ static enum tr_status parse(int argc, char **argv, struct wish *w, struct tr_err
         st = tr_err_set(err, TR_BADARG, "what is to be run: a run.yaml or --skeleton?");
     if (st == TR_OK && w->skeleton && w->roles_file)
         st = tr_err_set(err, TR_BADARG, "--roles-file: --skeleton has no roles block");
+    if (st == TR_OK && w->skeleton && w->isa && !w->alone)
+        st = tr_err_set(err, TR_BADARG,
+                        "--isa: only with --alone does anybody compute here");
     if (st == TR_OK && !w->skeleton) st = check_run(w, err);
     if (w->skeleton) fill_skeleton(w);
     return st;

@@ -164,10 +164,14 @@ static void print_times(const json_t *s)
 
 static void print_live(const json_t *s)
 {
-    printf("run %s (%s), step %lld of %lld, %.2f s a step, %.0f tokens/s, %.0f s left\n",
-           tr_told_text(s, "run"), tr_told_text(s, "stage"), tr_told_int(s, "step"),
-           tr_told_int(s, "steps"), tr_told_real(s, "seconds_a_step"),
-           tr_told_real(s, "tokens_per_second"), tr_told_real(s, "seconds_left"));
+    printf("run %s (%s), step %lld of %lld", tr_told_text(s, "run"),
+           tr_told_text(s, "stage"), tr_told_int(s, "step"), tr_told_int(s, "steps"));
+    if (tr_told_real(s, "seconds_a_step") >
+        0) /* a step was done, so there is a time to tell */
+        printf(", %.2f s a step, %.0f tokens/s, %.0f s left",
+               tr_told_real(s, "seconds_a_step"), tr_told_real(s, "tokens_per_second"),
+               tr_told_real(s, "seconds_left"));
+    printf("\n");
     print_times(s);
     print_workers(json_object_get(s, "workers"));
     print_queue(json_object_get(s, "queue"));

@@ -201,12 +201,15 @@ static void what_changes_nothing_is_noted_in_one_line(void **state)
     struct given x;
     load(&x,
          "report_to: none\ndeepspeed: ds.json\nflash_attn: fa2\nlora_rank: 8\n"
+         "use_swanlab: true\ngalore_rank: 8\nbadam_mode: ratio\napollo_scale: 1.0\n"
          "quantization_bit: null\nuse_dora: false\nval_size: 0\neval_strategy: no\n"
          "optim: adamw_torch_fused\nneftune_noise_alpha: null\n",
          NULL);
     if (x.st != TR_OK) fail_msg("%s", x.err.text);
     const char *notes = tr_buf_text(&x.notes);
-    assert_non_null(strstr(notes, "report_to, deepspeed, flash_attn, lora_rank\n"));
+    assert_non_null(strstr(
+        notes,
+        "report_to, deepspeed, flash_attn, lora_rank, use_swanlab, galore_rank, badam_mode, apollo_scale\n"));
     assert_ptr_equal(strchr(notes, '\n'), notes + x.notes.size - 1);
     unload(&x);
 }
