@@ -46,6 +46,8 @@ static enum tr_status check_resume(struct tr_options *o, const char *where,
                                    struct tr_err *err)
 {
     if (!o->resume || json_is_false(o->resume)) return TR_OK;
+    if (o->stage == TR_PPO)
+        o->output.overwrite = false; /* its journal is what it goes on from */
     if (json_is_true(o->resume)) {
         o->output.resume_last = true;
         return TR_OK;

@@ -67,8 +67,9 @@ static int tell_ppo(const struct tr_options *o, const struct tr_ppo_outcome *out
     tr_digest_text(&out->critic, text);
     tr_log_info(log, "critic %s", text);
     if (out->stopped) {
-        tr_log_info(log, "stopped after step %lld; the same command goes on",
-                    (long long)out->step);
+        tr_log_info(log, "stopped after step %lld; the same command%s goes on",
+                    (long long)out->step,
+                    o->output.overwrite ? " with resume_from_checkpoint=true" : "");
         return EXIT_STOPPED;
     }
     tr_digest_text(&out->run, text);
