@@ -70,7 +70,8 @@ enum tr_status tr_home_clear(const char *dir, struct tr_err *err)
                                        "run.db-shm"};
     static const char *const folder[] = {"snapshot", "logs"};
     char path[TR_PLACE_BYTES];
-    enum tr_status st = TR_OK;
+    enum tr_status st = tr_path_join(path, sizeof path, dir, file[0], err);
+    if (st == TR_OK) st = tr_journal_check_free(path, err);
     for (size_t i = 0; i < 4 && st == TR_OK; i++) {
         st = tr_path_join(path, sizeof path, dir, file[i], err);
         if (st == TR_OK) (void)unlink(path);

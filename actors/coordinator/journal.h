@@ -226,6 +226,9 @@ enum tr_status tr_journal_count(struct tr_journal *j, const char *name,
 enum tr_status tr_journal_look(const char *path, struct tr_journal **out,
                                struct tr_err *err);
 
+/* TR_BADARG, with the process, when a coordinator has path; before this process opens it itself. */
+enum tr_status tr_journal_check_free(const char *path, struct tr_err *err);
+
 /* What is asked, as one line of JSON into out (initialised by the caller with its limit). argument: a
  * JSON object, or "". docs/journal.md has the answers.
  *   status                                               where the run is

@@ -38,6 +38,19 @@ static enum tr_status lock_for_reading(struct tr_journal *j, struct tr_err *err)
     return tr_err_set(err, TR_IO, "%s: lock: %s", j->path, tr_err_cause(errno));
 }
 
+enum tr_status tr_journal_check_free(const char *path, struct tr_err *err)
+{
+    struct flock range = {.l_type = F_RDLCK,
+                          .l_whence = SEEK_SET,
+                          .l_start = SHARED_FIRST,
+                          .l_len = SHARED_SIZE};
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return TR_OK;
+    bool taken = fcntl(fd, F_OFD_GETLK, &range) == 0 && range.l_type != F_UNLCK;
+    close(fd);
+    return taken ? tr_journal_in_use(path, err) : TR_OK;
+}
+
 static bool has_log(const struct tr_journal *j)
 {
     char log[JOURNAL_PATH + 8];
