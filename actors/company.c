@@ -34,7 +34,7 @@ static enum tr_status load(struct tr_actor *actor, const struct tr_load *load,
                            struct tr_err *err)
 {
     const atomic_bool never = false;
-    struct tr_loaded said = {.digest = load->digest};
+    struct tr_loaded said = tr_loaded_for(load);
     struct tr_model_shape shape;
     const struct tr_load_set set = {
         .shape = &shape, .ex = tr_actor_exec(actor), .stop = &never};

@@ -160,7 +160,7 @@ enum tr_status tr_load_model(const struct tr_load_set *set, const struct tr_load
 static void load_one(struct tr_loader *l, const struct tr_load *load)
 {
     struct tr_model model = {.weights = NULL};
-    struct tr_loaded said = {.digest = load->digest};
+    struct tr_loaded said = tr_loaded_for(load);
     struct tr_err why = {0};
     double begin = tr_clock_seconds();
     const struct tr_load_set set = {.shape = &l->shape,
@@ -270,8 +270,8 @@ void tr_loader_forget(struct tr_loader *l, const struct tr_digest *digest)
             l->load[kept++] = l->load[i];
             continue;
         }
-        struct tr_loaded said = {.digest = *digest,
-                                 .text = "dropped before it was loaded"};
+        struct tr_loaded said = tr_loaded_for(&l->load[i]);
+        snprintf(said.text, sizeof said.text, "dropped before it was loaded");
         struct tr_model none = {.weights = NULL};
         tr_desk_adopt(l->desk, &said, &none);
     }

@@ -137,7 +137,7 @@ static enum tr_status say_answers(struct running *r, struct tr_err *err)
 static enum tr_status hear_load(struct running *r, const struct tr_load *load,
                                 struct tr_err *err)
 {
-    struct tr_message m = {.say = TR_SAY_LOADED, .as.loaded.digest = load->digest};
+    struct tr_message m = {.say = TR_SAY_LOADED, .as.loaded = tr_loaded_for(load)};
     struct tr_digests holds = tr_desk_holds(r->desk);
     struct tr_err why = {0};
     m.as.loaded.ok = tr_digests_hold(&holds, &load->digest);

@@ -169,6 +169,13 @@ enum tr_status tr_message_decode(const void *head, size_t size,
     return tr_content_copy(slice.at, slice.size, bulk, n, &out->content, err);
 }
 
+struct tr_loaded tr_loaded_for(const struct tr_load *load)
+{
+    struct tr_loaded l = {.digest = load->digest};
+    snprintf(l.folder, sizeof l.folder, "%s", load->folder);
+    return l;
+}
+
 void tr_message_fini(struct tr_message *m)
 {
     tr_content_fini(&m->content);

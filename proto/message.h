@@ -136,7 +136,8 @@ struct tr_load { /* which weights, and where from: these are tried in turn, "" i
 struct tr_loaded {
     struct tr_digest digest;
     bool ok;
-    char text[256]; /* why not */
+    char text[256];              /* why not */
+    char folder[TR_PLACE_BYTES]; /* of the load that this answers */
     double seconds;
 };
 
@@ -206,6 +207,8 @@ enum tr_status tr_message_encode(const struct tr_message *m, struct tr_buf *head
 enum tr_status tr_message_decode(const void *head, size_t size,
                                  const struct tr_bulk *bulk, int n,
                                  struct tr_message *out, struct tr_err *err);
+/* What answers this load, not ok as yet: it says which one. */
+struct tr_loaded tr_loaded_for(const struct tr_load *load);
 void tr_message_fini(struct tr_message *m);
 
 #endif

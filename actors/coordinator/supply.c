@@ -253,9 +253,13 @@ enum tr_status tr_core_hear_loaded(struct tr_core *c, int64_t at,
     if (n->known && !tr_digest_is_zero(&l->digest) &&
         !tr_digest_equal(&n->digest, &l->digest))
         return TR_OK; /* of a load that was given up meanwhile */
+    if (!n->known && l->folder[0] && strcmp(l->folder, n->folder) != 0)
+        return TR_OK; /* the same, or of one that a coordinator before this one asked for */
     w->loading = -1;
     if (!l->ok) return refused(c, w, n, l->text, err);
     if (tr_digest_is_zero(&l->digest)) return refused(c, w, n, "it names no digest", err);
+    if (!n->known && !l->folder[0])
+        return refused(c, w, n, "it does not say which folder it loaded", err);
     n->digest = l->digest;
     n->known = true;
     if (lacks(w, n) && w->hello.holds.n < TR_DIGESTS_MAX)

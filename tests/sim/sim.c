@@ -186,7 +186,7 @@ static bool is_offered(const struct world *w, const struct tr_digest *d)
 static void has_loaded(struct world *w, int i, const struct tr_load *load)
 {
     struct worker *k = &w->worker[i];
-    struct tr_message m = {.say = TR_SAY_LOADED, .as.loaded.digest = load->digest};
+    struct tr_message m = {.say = TR_SAY_LOADED, .as.loaded = tr_loaded_for(load)};
     if (load->folder[0]) m.as.loaded.digest = named(load->folder);
     m.as.loaded.ok = load->folder[0] || is_offered(w, &load->digest);
     if (!m.as.loaded.ok) snprintf(m.as.loaded.text, sizeof m.as.loaded.text, "gone");

@@ -386,8 +386,14 @@ static void wanted_weights_are_loaded_and_retired(void **state)
     struct tr_message bad = {.say = TR_SAY_LOADED,
                              .as.loaded = {.text = "no such folder"}};
     tell(&s, 0, &bad);
-    struct tr_message good = {.say = TR_SAY_LOADED,
-                              .as.loaded = {.digest = next, .ok = true}};
+    struct tr_message good = {
+        .say = TR_SAY_LOADED,
+        .as.loaded = {.digest = next, .ok = true, .folder = "OTHER"}};
+    tell(&s, 1, &good); /* of what a coordinator before this one asked for */
+    assert_false(tr_core_supplied(s.core, want).known);
+    good = (struct tr_message){
+        .say = TR_SAY_LOADED,
+        .as.loaded = {.digest = next, .ok = true, .folder = "FOLDER"}};
     tell(&s, 1, &good);
     struct tr_core_supply supply = tr_core_supplied(s.core, want);
     assert_true(supply.known && tr_digest_equal(&supply.digest, &next));
