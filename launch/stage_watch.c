@@ -111,6 +111,9 @@ enum tr_status tr_stage_hear_stop(struct tr_stage_parts *p, struct tr_err *err)
     if (fd.fd < 0 || poll(&fd, 1, 0) != 1 || read(fd.fd, which, sizeof which) <= 0)
         return TR_OK;
     tr_progress_line_break(&p->line);
+    if (!tr_core_started(tr_course_core(p->course)))
+        return tr_err_set(err, TR_AGAIN,
+                          "stopped before all had joined; the same command goes on");
     if (p->stopping)
         return tr_err_set(err, TR_GONE,
                           "stopped at once: the newest checkpoint is gone on from");
