@@ -111,7 +111,8 @@ enum tr_status tr_stage_hear_stop(struct tr_stage_parts *p, struct tr_err *err)
     if (fd.fd < 0 || poll(&fd, 1, 0) != 1 || read(fd.fd, which, sizeof which) <= 0)
         return TR_OK;
     tr_progress_line_break(&p->line);
-    if (!tr_core_started(tr_course_core(p->course)))
+    /* Who is started by hand may never come; what this process has started will. */
+    if (p->wire && !p->staff && !tr_core_started(tr_course_core(p->course)))
         return tr_err_set(err, TR_AGAIN,
                           "stopped before all had joined; the same command goes on");
     if (p->stopping)

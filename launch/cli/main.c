@@ -186,6 +186,7 @@ int main(int argc, char **argv)
     if (argc > 2 && (!strcmp(argv[2], "--help") || !strcmp(argv[2], "-h")))
         return help(name);
     /* For processes that this one starts: OpenBLAS has begun here before main, with threads that spin. */
+    // NOLINTNEXTLINE(concurrency-mt-unsafe): there are no threads of ours yet
     (void)setenv("OPENBLAS_NUM_THREADS", "1", 0);
     return c->run(argc - 1, argv + 1);
 }
