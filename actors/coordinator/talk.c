@@ -7,6 +7,9 @@
 enum { NO_ROLE = -1 }; /* a stranger's */
 
 static enum tr_status put_line(struct tr_core *c, struct tr_err *err, const char *fmt,
+                               va_list ap) __attribute__((format(printf, 3, 0)));
+
+static enum tr_status put_line(struct tr_core *c, struct tr_err *err, const char *fmt,
                                va_list ap)
 {
     struct tr_core_action *a = NULL;
