@@ -43,33 +43,48 @@ static enum tr_status say_status(struct tr_ppo_parts *p, struct tr_core *core,
 
 /* ---- swaps ---- */
 
-/* The wish is one more, for processes to start, or takes the place of one of the same name: the number and threads
- * of that one stay. */
-static void note_wish(struct tr_ppo_parts *p, const struct tr_reward_wish *w)
-{
-    struct tr_reward_wish *at = p->roles.reward;
-    int64_t i = 0;
-    while (i < p->roles.rewards && strcmp(at[i].name, w->name) != 0) i++;
-    if (i == TR_REWARDS_MAX) return;
-    struct tr_role_wish role = w->role;
-    if (i == p->roles.rewards) {
-        p->roles.rewards++;
-    } else {
-        role.replicas = at[i].role.replicas;
-        role.threads = at[i].role.threads;
-    }
-    at[i] = *w;
-    at[i].role = role;
-}
-
 /* {"name": N, "at": T, "remove": true} or a reward as in the roles block, with "at". A weight
  * alone changes the weight; "digest": whoever holds it (the core asks so for `troupe role --swap`). */
 struct edit {
-    json_t *doc; /* owns; what the wish borrows from: kept for the life of the run */
+    json_t *doc; /* owns */
     struct tr_ppo_swap swap;
-    struct tr_reward_wish wish;
+    struct tr_reward_wish wish; /* borrows from doc */
     bool has_wish;
+    bool noted; /* so doc is kept for the life of the run */
 };
+
+/* Where the wish goes among those that processes are started by: the place of one of the same name, a new
+ * one, or that of a reward that is gone. TR_REWARDS_MAX: there is none. */
+static int64_t place_of_wish(const struct tr_ppo_parts *p, const char *name)
+{
+    const struct tr_reward_wish *at = p->roles.reward;
+    int64_t i = 0;
+    while (i < p->roles.rewards && strcmp(at[i].name, name) != 0) i++;
+    if (i < TR_REWARDS_MAX) return i;
+    for (i = 0; i < TR_REWARDS_MAX; i++)
+        if (tr_core_post(p->core, TR_ROLE_REWARD, at[i].name) < 0) break;
+    return i;
+}
+
+/* For processes to start; of one of the same name the number and threads stay. */
+static enum tr_status note_wish(struct tr_ppo_parts *p, struct edit *e,
+                                struct tr_err *err)
+{
+    struct tr_reward_wish *at = p->roles.reward;
+    int64_t i = place_of_wish(p, e->wish.name);
+    if (i == TR_REWARDS_MAX)
+        return tr_err_set(err, TR_BADARG, "swap: more than %d rewards", TR_REWARDS_MAX);
+    struct tr_role_wish role = e->wish.role;
+    if (i < p->roles.rewards && strcmp(at[i].name, e->wish.name) == 0) {
+        role.replicas = at[i].role.replicas;
+        role.threads = at[i].role.threads;
+    }
+    if (i == p->roles.rewards) p->roles.rewards++;
+    at[i] = e->wish;
+    at[i].role = role;
+    e->noted = true;
+    return TR_OK;
+}
 
 static enum tr_status read_edit(const char *argument, struct edit *e, struct tr_err *err)
 {
@@ -92,9 +107,10 @@ static enum tr_status read_edit(const char *argument, struct edit *e, struct tr_
                         sizeof e->swap.name - 1);
     if (st != TR_OK) return st;
     snprintf(e->swap.name, sizeof e->swap.name, "%s", name);
-    e->has_wish = json_object_get(e->doc, "model") || json_object_get(e->doc, "rule") ||
-                  json_object_get(e->doc, "external");
-    if (!e->has_wish || e->swap.remove) return TR_OK;
+    e->has_wish = !e->swap.remove &&
+                  (json_object_get(e->doc, "model") || json_object_get(e->doc, "rule") ||
+                   json_object_get(e->doc, "external"));
+    if (!e->has_wish) return TR_OK;
     json_t *reward = json_copy(e->doc);
     if (!reward || json_object_set_new(e->doc, "reward", reward) != 0)
         return tr_err_set(err, TR_NOMEM, "a swap"); /* the doc owns it, for the wish */
@@ -106,11 +122,10 @@ static enum tr_status read_edit(const char *argument, struct edit *e, struct tr_
     return st;
 }
 
-/* A wish that is noted borrows from its doc: without memory to keep that, it is never freed. */
-static void keep_or_drop(struct tr_ppo_parts *p, struct edit *e, bool keep)
+/* What a wish that is noted borrows from is never freed where there is no memory to keep it. */
+static void keep_or_drop(struct tr_ppo_parts *p, const struct edit *e)
 {
-    bool noted = keep && e->has_wish;
-    if (!noted || json_array_append(p->kept, e->doc) == 0) json_decref(e->doc);
+    if (!e->noted || json_array_append(p->kept, e->doc) == 0) json_decref(e->doc);
 }
 
 /* A new slot, or a rule in a slot, needs processes of its own. */
@@ -142,10 +157,9 @@ static enum tr_status do_edit(struct tr_ppo_parts *p, struct tr_core *core,
     enum tr_status st = TR_OK;
     if (e->has_wish && p->staff && e->swap.folder[0])
         st = tr_ppo_check_model(p, "model", e->swap.folder, err);
+    if (st == TR_OK && e->has_wish && !there) st = note_wish(p, e, err);
     if (st == TR_OK) st = tr_plan_ppo_swap(p->plan, core, &e->swap, err);
-    if (st != TR_OK || !e->has_wish || e->swap.remove || there) return st;
-    note_wish(p, &e->wish);
-    return tr_ppo_start_reward(p, &e->wish, err);
+    return st == TR_OK && e->noted ? tr_ppo_start_reward(p, &e->wish, err) : st;
 }
 
 /* A process that asks by itself says who it is, and comes back with the same words after each loss. */
@@ -173,7 +187,7 @@ static enum tr_status swap(struct tr_ppo_parts *p, struct tr_core *core,
         st = do_edit(p, core, &e, err);
         if (st != TR_OK) (void)tr_journal_drop_swap(p->journal, id, NULL);
     }
-    keep_or_drop(p, &e, st == TR_OK);
+    keep_or_drop(p, &e);
     if (st != TR_OK) return st;
     return tr_company_reply(
         json_pack("{s:I, s:I}", "swap", (json_int_t)id, "at", (json_int_t)e.swap.at),
@@ -217,8 +231,8 @@ static enum tr_status again(struct tr_ppo_parts *p, const struct tr_journal_swap
         return tr_plan_ppo_rollback(p->plan, p->core, at > 0 ? at : 0, s->id, err);
     }
     enum tr_status st = read_edit(s->slots, &e, err);
-    if (st == TR_OK && e.has_wish) note_wish(p, &e.wish);
-    keep_or_drop(p, &e, st == TR_OK);
+    if (st == TR_OK && e.has_wish) st = note_wish(p, &e, err);
+    keep_or_drop(p, &e);
     if (st != TR_OK) return st;
     if (s->applied >= 0 && s->applied <= committed) return TR_OK;
     e.swap.at = at > 0 ? at : 0;

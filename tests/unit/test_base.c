@@ -53,6 +53,23 @@ static void arena_takes_aligned_and_rewinds(void **state)
     tr_arena_fini(&a);
 }
 
+/* Whole pages come back as zeros; of those at the ends, which others may share, no byte is touched. */
+static void arena_gives_whole_pages_back(void **state)
+{
+    (void)state;
+    struct tr_arena a;
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    assert_int_equal(tr_arena_init(&a, 4 * page, "test", NULL), TR_OK);
+    unsigned char *x = tr_arena_take(&a, 4 * page);
+    memset(x, 7, 4 * page);
+    tr_arena_release(&a, x + 64, 3 * page);
+    for (size_t i = 0; i < 4 * page; i++)
+        assert_int_equal(x[i], i < page || i >= 3 * page ? 7 : 0);
+    tr_arena_release(&a, x + 64, page); /* no page is whole */
+    assert_int_equal(x[64], 7);
+    tr_arena_fini(&a);
+}
+
 static void buffer_keeps_its_limit_and_its_zero(void **state)
 {
     (void)state;
@@ -239,6 +256,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(error_is_one_line_and_wrapped_outermost_first),
         cmocka_unit_test(arena_takes_aligned_and_rewinds),
+        cmocka_unit_test(arena_gives_whole_pages_back),
         cmocka_unit_test(buffer_keeps_its_limit_and_its_zero),
         cmocka_unit_test(file_is_replaced_whole),
         cmocka_unit_test(json_fields_say_what_is_wrong),

@@ -43,6 +43,7 @@ static bool run(const struct learning_way *way, const struct tr_arch *a, bool bf
         assert_false(r.skipped);
         assert_int_equal(r.t, s + 1);
         loss[s] = r.loss;
+        if (way != &whole) tr_learner_rest(l); /* the gradient begins anew in any case */
         learning_close(&x);
     }
     *out = learning_state(l);

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -298,6 +299,26 @@ static void only_the_post_answers(void **state)
     close_scene(&s);
 }
 
+/* Whose digest nobody knows yet: an answer that does not say what it answers could be of any load. */
+static void a_load_by_folder_is_answered_with_the_folder(void **state)
+{
+    (void)state;
+    struct scene s = {0};
+    int64_t want = -1;
+    open_scene(&s, 8, 1);
+    hello(&s, 0, TR_ROLE_REWARD, "r");
+    assert_int_equal(tr_core_want(s.core, s.post, NULL, "FOLDER", &want, NULL), TR_OK);
+    assert_int_equal(tr_core_tick(s.core, 1, NULL), TR_OK);
+    look(&s);
+    struct tr_message vague = {.say = TR_SAY_LOADED,
+                               .as.loaded = {.digest = named("next"), .ok = true}};
+    tell(&s, 0, &vague);
+    struct tr_core_supply supply = tr_core_supplied(s.core, want);
+    assert_true(!supply.known && supply.holders == 0 && supply.refused == 1);
+    assert_non_null(strstr(supply.why, "does not say which folder"));
+    close_scene(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -313,6 +334,7 @@ int main(void)
         cmocka_unit_test(a_reconnected_worker_keeps_its_units),
         cmocka_unit_test(fewer_credits_are_no_debt),
         cmocka_unit_test(only_the_post_answers),
+        cmocka_unit_test(a_load_by_folder_is_answered_with_the_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
