@@ -109,7 +109,10 @@ static void an_old_fight_is_forgotten(void **state)
     const double at[] = {0, 0.1, 1.2, 124};
     open_scene(&s, 2, 1);
     for (int i = 0; i < 4; i++) {
-        for (; i > 0 && s.now < at[i] - 0.05; s.now += 0.1) says_progress(&s, 3 + i);
+        while (i > 0 && s.now < at[i] - 0.05) {
+            says_progress(&s, 3 + i);
+            s.now += 0.1;
+        }
         s.now = at[i];
         struct tr_message m = incarnate(i);
         tell(&s, 4 + i, &m);
